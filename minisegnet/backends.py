@@ -1,0 +1,142 @@
+"""Who computes an operation: the backend in force, or a replacement given for a block of code."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minisegnet.errors import BackendError, DtypeError, ShapeError
+
+# Each backend is a module holding `<operation>_forward` and `<operation>_backward` for every operation.
+BACKENDS = {"reference": "minisegnet.reference", "numpy": "minisegnet.numpy_ops"}
+
+_backend_in_force: ContextVar[str] = ContextVar("backend", default="numpy")
+_replacements: ContextVar[dict[str, Maker]] = ContextVar("replacements")
+
+
+class Maker(NamedTuple):
+    """The two halves of one operation, and whose they are."""
+
+    name: str
+    forward: Callable
+    backward: Callable | None
+    replaces: bool = False
+
+
+class Cache(NamedTuple):
+    """What a forward pass leaves for its backward pass, with the maker that alone can read it."""
+
+    operation: str
+    maker: Maker
+    saved: Any
+    output: tuple  # shape of the output that dy is the gradient by
+    dtype: np.dtype
+    inputs: tuple  # shapes of the differentiable inputs, None where one was not given
+
+
+@contextmanager
+def backend(name: str) -> Iterator[None]:
+    """Let the named backend compute every operation on NumPy arrays inside the block.
+
+    Raises BackendError for an unknown name.
+    """
+    if name not in BACKENDS:
+        raise BackendError(f"unknown backend {name!r}: choose one of {', '.join(sorted(BACKENDS))}")
+    token = _backend_in_force.set(name)
+    try:
+        yield
+    finally:
+        _backend_in_force.reset(token)
+
+
+def backend_in_force() -> str:
+    """Name of the backend that computes on NumPy arrays here."""
+    return _backend_in_force.get()
+
+
+@contextmanager
+def replace(**functions: Callable) -> Iterator[None]:
+    """Let your own functions compute an operation inside the block, in every layer and network.
+
+        with minisegnet.replace(conv2d_forward=mine, conv2d_backward=mine_too):
+            trainer.fit()
+
+    A replacement has the contract's signature (see `minisegnet.functional`) and gets the arguments as the caller
+    wrote them, defaults filled in: arrays by position, options by keyword. Both halves are replaced together, since
+    the backward pass reads the cache of its own forward pass. Its results are checked for shape and type.
+
+    Raises BackendError for a name that is no operation, a missing half, or a signature that cannot be called so.
+    """
+    from minisegnet import functional
+
+    named: dict[str, dict[str, Callable]] = {}
+    for name, function in functions.items():
+        operation, _, half = name.rpartition("_")
+        if half not in ("forward", "backward") or operation not in functional.OPERATIONS:
+            raise BackendError(f"replace: there is no {name}; the operations are {', '.join(functional.OPERATIONS)}")
+        _check_signature(name, function, getattr(functional, name), functional.OPERATIONS[operation])
+        named.setdefault(operation, {})[half] = function
+    makers = dict(_replacements.get({}))
+    for operation, halves in named.items():
+        missing = {"forward", "backward"} - set(halves)
+        if missing:
+            raise BackendError(
+                f"replace: {operation}_{missing.pop()} is missing; the two halves share a cache, so replace both"
+            )
+        makers[operation] = Maker(f"your {operation}", halves["forward"], halves["backward"], replaces=True)
+    token = _replacements.set(makers)
+    try:
+        yield
+    finally:
+        _replacements.reset(token)
+
+
+def _check_signature(name: str, function: Callable, contract: Callable, arrays: int) -> None:
+    if not callable(function):
+        raise BackendError(f"replace: {name} must be a function; got {type(function).__name__}")
+    wanted = inspect.signature(contract)
+    names = list(wanted.parameters)
+    count = arrays if name.endswith("_forward") else len(names)
+    try:
+        inspect.signature(function).bind(*names[:count], **dict.fromkeys(names[count:]))
+    except TypeError as problem:
+        raise BackendError(
+            f"replace: {name} is called as {name}{wanted}; yours takes {inspect.signature(function)} ({problem})"
+        ) from None
+    except ValueError:  # built-in functions tell no signature; the call itself will speak
+        return
+
+
+def replacement_of(operation: str) -> Maker | None:
+    """The replacement in force for an operation, or None."""
+    return _replacements.get({}).get(operation)
+
+
+def maker_of(operation: str) -> Maker:
+    """The pair of functions that computes an operation on NumPy arrays here."""
+    replacement = replacement_of(operation)
+    if replacement is not None:
+        return replacement
+    name = backend_in_force()
+    module = importlib.import_module(BACKENDS[name])
+    forward = getattr(module, f"{operation}_forward", None)
+    if forward is None:
+        raise BackendError(f"the {name} backend has no {operation}")
+    return Maker(name, forward, getattr(module, f"{operation}_backward", None))
+
+
+def check_result(who: str, array: Any, shape: tuple, dtype: np.dtype) -> np.ndarray:
+    """Hold a replacement's array against the contract, and make it C-contiguous."""
+    if not isinstance(array, np.ndarray | np.generic):
+        raise DtypeError(f"{who} must be a NumPy array of shape {shape}; got {type(array).__name__}")
+    if array.shape != tuple(shape):
+        raise ShapeError(f"{who} must have shape {tuple(shape)}; got {array.shape}")
+    if array.dtype != dtype:
+        raise DtypeError(f"{who} must be {dtype}, as the input is; got {array.dtype}")
+    return np.asarray(array, order="C")

@@ -1,0 +1,185 @@
+"""Checks of what a caller gives an operation: once, at the contract, so that backends may trust their arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minisegnet import shapes
+from minisegnet.backends import backend_in_force
+from minisegnet.errors import DtypeError, IndicesError, LabelError, OptionError, ShapeError
+
+
+def shape(array: Any) -> tuple[int, ...] | None:
+    """The array's shape, or None for no array."""
+    return None if array is None else array.shape
+
+
+def floats(**arrays: Any) -> None:
+    """Arrays (None passes) that share one float type which the backend in force computes with."""
+    first_name, first = "", None
+    for name, array in arrays.items():
+        if array is None:
+            continue
+        if not isinstance(array, np.ndarray):
+            raise DtypeError(f"{name} must be a NumPy array; got {type(array).__name__}")
+        allowed = array.dtype.kind == "f" if backend_in_force() == "reference" else array.dtype in ("f4", "f8")
+        if not allowed or not array.dtype.isnative:
+            raise DtypeError(f"{name} must be float32 or float64; got {array.dtype}; use {name}.astype('float32')")
+        if first is None:
+            first_name, first = name, array
+        elif array.dtype != first.dtype:
+            raise DtypeError(f"{name} is {array.dtype} and {first_name} is {first.dtype}; give both the same type")
+
+
+def gradient(operation: str, dy: Any, output: tuple, dtype: np.dtype) -> np.ndarray:
+    """dy as an array of the output's shape and type (a number passes for a loss)."""
+    if isinstance(dy, int | float | np.generic) and output == ():
+        dy = np.asarray(dy, dtype)
+    if not isinstance(dy, np.ndarray):
+        raise DtypeError(f"{operation}_backward: dy must be a NumPy array; got {type(dy).__name__}")
+    if dy.shape != output:
+        raise ShapeError(f"{operation}_backward: dy must have the output's shape {output}; got {dy.shape}")
+    if dy.dtype != dtype:
+        raise DtypeError(f"{operation}_backward: dy must be {dtype}, as the output is; got {dy.dtype}")
+    return dy
+
+
+def array_list(operation: str, arrays: Any) -> Any:
+    """A list or tuple of at least one array."""
+    if not isinstance(arrays, list | tuple) or not arrays:
+        raise ShapeError(f"{operation} takes a list of at least one array; got {type(arrays).__name__}")
+    return arrays
+
+
+def per_channel(channels: int, **arrays: Any) -> None:
+    """Arrays (None passes) of one value for each channel."""
+    for name, array in arrays.items():
+        if array is not None and array.shape != (channels,):
+            raise ShapeError(f"{name} must have shape ({channels},), one value a channel; got {array.shape}")
+
+
+def same_shape(wanted_name: str, wanted: Any, **arrays: Any) -> None:
+    """Arrays (None passes) of the shape of another."""
+    for name, array in arrays.items():
+        if array is not None and array.shape != wanted.shape:
+            raise ShapeError(f"{name} must have the shape of {wanted_name}, {wanted.shape}; got {array.shape}")
+
+
+def integers(name: str, array: Any) -> None:
+    """An array of any integer type."""
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
+        given = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        raise DtypeError(f"{name} must be a NumPy array of integers; got {given}")
+
+
+def labels(operation: str, logits: Any, labels: Any, ignore_index: int | None) -> None:
+    """Labels (N, ...) that fit logits (N, C, ...) and lie inside the classes."""
+    integers("labels", labels)
+    if logits.ndim < 2 or labels.shape != logits.shape[:1] + logits.shape[2:]:
+        raise ShapeError(
+            f"{operation} takes logits (N, C, ...) and labels (N, ...); got {logits.shape} and {labels.shape}"
+        )
+    classes = logits.shape[1]
+    if labels.size == 0 or (labels.min() >= 0 and labels.max() < classes):
+        return
+    stray = (labels < 0) | (labels >= classes)
+    if ignore_index is not None:
+        stray &= labels != ignore_index
+    if stray.any():
+        where = tuple(int(i) for i in np.argwhere(stray)[0])
+        hint = (
+            f"ignore_index is {ignore_index}"
+            if ignore_index is not None
+            else "if they mean 'no label', pass that value as ignore_index"
+        )
+        raise LabelError(
+            f"{operation}: label {int(labels[where])} at {where} is outside the classes 0 to {classes - 1} "
+            f"({int(stray.sum())} of {labels.size} labels are); {hint}"
+        )
+
+
+def indices(x: Any, indices: Any, output: tuple) -> None:
+    """Unpooling indices of x's shape, inside the plane and distinct in each."""
+    integers("indices", indices)
+    if indices.shape != x.shape:
+        raise ShapeError(f"max_unpool2d: x has shape {x.shape} and indices {indices.shape}; they must be the same")
+    N, C, H, W = output
+    if indices.size == 0:
+        return
+    if indices.min() < 0 or indices.max() >= H * W:
+        where = tuple(int(i) for i in np.argwhere((indices < 0) | (indices >= H * W))[0])
+        raise IndicesError(
+            f"max_unpool2d: index {int(indices[where])} at {where} lies outside a plane of {H} x {W} = {H * W}; "
+            "is output_size the size before the pooling?"
+        )
+    planes = np.arange(N * C).reshape(N, C, 1, 1) * (H * W) + indices
+    taken = np.zeros(N * C * H * W, bool)
+    taken[planes.ravel()] = True
+    if int(taken.sum()) != planes.size:
+        _, first = np.unique(planes, return_index=True)
+        repeated = np.setdiff1d(np.arange(planes.size), first)[0]
+        where = tuple(int(i) for i in np.unravel_index(repeated, planes.shape))
+        raise IndicesError(
+            f"max_unpool2d: index {int(indices[where])} at {where} stands twice in its plane; "
+            "pooling windows that overlap have no inverse"
+        )
+
+
+def windows_hold_values(
+    x: tuple, output: tuple, kernel_size: Any, stride: Any, padding: Any, dilation: Any
+) -> None:
+    """Every pooling window must see at least one pixel that is no padding (a dilated one may step over them all)."""
+    kernel = shapes.pair(kernel_size)
+    stride = kernel if stride is None else shapes.pair(stride)
+    for size, places, k, s, p, d in zip(
+        x[2:], output[2:], kernel, stride, shapes.pair(padding), shapes.pair(dilation), strict=True
+    ):
+        rows = np.arange(places)[:, None] * s + np.arange(k) * d - p
+        if not ((rows >= 0) & (rows < size)).any(axis=1).all():
+            raise ShapeError(
+                f"max_pool2d: a window of {k} (dilation {d}, padding {p}) sees only padding on a size of {size}; "
+                "use less padding or dilation"
+            )
+
+
+def not_empty_image(operation: str, x: tuple) -> None:
+    """An image with at least one row and column to read from."""
+    if min(x[2:]) < 1:
+        raise ShapeError(f"{operation} needs at least one row and column; got shape {x}")
+
+
+def dimension(operation: str, x: tuple, dim: int) -> None:
+    """A dimension that the array has."""
+    if not -len(x) <= dim < len(x):
+        raise OptionError(f"{operation}: dim {dim} is outside the {len(x)} dimensions of {x}")
+
+
+def dropout(p: float, seed: int) -> None:
+    """A probability, and a seed of 64 bits."""
+    if not 0 <= p <= 1:
+        raise OptionError(f"dropout: p is the probability of a zero, 0 to 1; got {p!r}")
+    if not isinstance(seed, int | np.integer) or not 0 <= int(seed) < 2**64:
+        raise OptionError(f"dropout: seed must be an int from 0 to 2**64 - 1; got {seed!r}")
+
+
+def reduction(name: str) -> str:
+    """A known way to reduce a loss."""
+    if name not in ("sum", "mean", "none"):
+        raise OptionError(f"reduction must be 'sum', 'mean' or 'none'; got {name!r}")
+    return name
+
+
+def positive(operation: str, **values: float) -> None:
+    """Numbers above zero."""
+    for name, value in values.items():
+        if not value > 0:
+            raise OptionError(f"{operation}: {name} must be above 0; got {value!r}")
+
+
+def not_negative(operation: str, **values: float) -> None:
+    """Numbers of at least zero."""
+    for name, value in values.items():
+        if not value >= 0:
+            raise OptionError(f"{operation}: {name} must be at least 0; got {value!r}")
