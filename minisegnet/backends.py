@@ -138,5 +138,6 @@ def check_result(who: str, array: Any, shape: tuple, dtype: np.dtype) -> np.ndar
     if array.shape != tuple(shape):
         raise ShapeError(f"{who} must have shape {tuple(shape)}; got {array.shape}")
     if array.dtype != dtype:
-        raise DtypeError(f"{who} must be {dtype}, as the input is; got {array.dtype}")
+        reason = ", as the input is" if dtype.kind == "f" else ""
+        raise DtypeError(f"{who} must be {dtype}{reason}; got {array.dtype}")
     return np.asarray(array, order="C")

@@ -16,11 +16,11 @@ def shape(array: Any) -> tuple[int, ...] | None:
     return None if array is None else array.shape
 
 
-def floats(**arrays: Any) -> None:
-    """Arrays (None passes) that share one float type which the backend in force computes with."""
+def floats(optional: tuple[str, ...] = (), **arrays: Any) -> None:
+    """Arrays (None passes for those named as optional) of one float type that the backend in force computes with."""
     first_name, first = "", None
     for name, array in arrays.items():
-        if array is None:
+        if array is None and name in optional:
             continue
         if not isinstance(array, np.ndarray):
             raise DtypeError(f"{name} must be a NumPy array; got {type(array).__name__}")
@@ -114,7 +114,7 @@ def indices(x: Any, indices: Any, output: tuple) -> None:
             f"max_unpool2d: index {int(indices[where])} at {where} lies outside a plane of {H} x {W} = {H * W}; "
             "is output_size the size before the pooling?"
         )
-    planes = np.arange(N * C).reshape(N, C, 1, 1) * (H * W) + indices
+    planes = np.arange(N * C).reshape(N, C, 1, 1) * (H * W) + indices.astype(np.int64)
     taken = np.zeros(N * C * H * W, bool)
     taken[planes.ravel()] = True
     if int(taken.sum()) != planes.size:
@@ -152,7 +152,7 @@ def not_empty_image(operation: str, x: tuple) -> None:
 
 def dimension(operation: str, x: tuple, dim: int) -> None:
     """A dimension that the array has."""
-    if not -len(x) <= dim < len(x):
+    if not -len(x) <= shapes.integer(dim, "dim") < len(x):
         raise OptionError(f"{operation}: dim {dim} is outside the {len(x)} dimensions of {x}")
 
 

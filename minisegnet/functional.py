@@ -33,17 +33,20 @@ OPERATIONS = {
 }  # fmt: skip
 
 
-def run_forward(operation: str, arrays: tuple, options: dict, outputs: tuple, differentiable: int = 1) -> tuple:
+def run_forward(
+    operation: str, arrays: tuple, options: dict, outputs: tuple, differentiable: int = 1, integers: tuple = ()
+) -> tuple:
     """Let the backend in force compute `operation`; return its output and the cache for `run_backward`.
 
     outputs         the shape of each output array; the first is the one that dy is the gradient by
     differentiable  how many of the arrays, from the first, have gradients
+    integers        the positions of outputs that are integers, of any type
     """
     maker = maker_of(operation)
     answer = maker.forward(*arrays, **options)
     first = arrays[0][0] if isinstance(arrays[0], list) else arrays[0]
     if maker.replaces:
-        answer = _checked_forward(maker.name, answer, outputs, first.dtype)
+        answer = _checked_forward(maker.name, answer, outputs, integers, first.dtype)
     output, saved = answer
     inputs = arrays[0] if isinstance(arrays[0], list) else arrays[:differentiable]
     inputs = tuple(None if array is None else array.shape for array in inputs)
@@ -62,7 +65,7 @@ def run_backward(operation: str, dy: Any, cache: Cache) -> Any:
     return gradients
 
 
-def _checked_forward(who: str, answer: Any, outputs: tuple, dtype: np.dtype) -> tuple:
+def _checked_forward(who: str, answer: Any, outputs: tuple, integers: tuple, dtype: np.dtype) -> tuple:
     if not isinstance(answer, tuple) or len(answer) != 2:
         raise BackendError(f"{who}_forward must return two things, the output and a cache; got {_told(answer)}")
     output, saved = answer
@@ -70,15 +73,13 @@ def _checked_forward(who: str, answer: Any, outputs: tuple, dtype: np.dtype) -> 
         return check_result(f"the output of {who}_forward", output, outputs[0], dtype), saved
     if not isinstance(output, tuple) or len(output) != len(outputs):
         raise BackendError(f"the output of {who}_forward must be {len(outputs)} arrays; got {_told(output)}")
-    checked = [
-        check_result(
-            f"output {i} of {who}_forward",
-            array,
-            shape,
-            array.dtype if getattr(getattr(array, "dtype", None), "kind", "") == "i" and i else dtype,
-        )
-        for i, (array, shape) in enumerate(zip(output, outputs, strict=True))
-    ]
+    checked = []
+    for i, (array, shape) in enumerate(zip(output, outputs, strict=True)):
+        wanted = dtype
+        if i in integers:
+            given = np.asarray(array).dtype
+            wanted = given if given.kind in "iu" else np.dtype(np.int32)
+        checked.append(check_result(f"output {i} of {who}_forward", array, shape, wanted))
     return tuple(checked), saved
 
 
@@ -89,13 +90,13 @@ def _checked_backward(who: str, gradients: Any, cache: Cache) -> Any:
             f"{who}_backward must return {len(cache.inputs)} gradients, one for each differentiable input; "
             f"got {len(several)}"
         )
-    checked = tuple(
-        None
-        if shape is None
-        else check_result(f"gradient {i} of {who}_backward", gradient, shape, cache.dtype)
+    checked = [
+        None if shape is None else check_result(f"gradient {i} of {who}_backward", gradient, shape, cache.dtype)
         for i, (gradient, shape) in enumerate(zip(several, cache.inputs, strict=True))
-    )
-    return checked if isinstance(gradients, tuple | list) else checked[0]
+    ]
+    if cache.operation == "concat":
+        return checked
+    return tuple(checked) if len(checked) > 1 else checked[0]
 
 
 def _told(answer: Any) -> str:
@@ -119,7 +120,7 @@ def conv2d_forward(x, weight, bias=None, stride=1, padding=0, dilation=1):
     and the cache. Differentiable: x, weight, bias.
     Source: LeCun et al. 1989; dilation: Yu and Koltun 2016, equation 2.
     """
-    checks.floats(x=x, weight=weight, bias=bias)
+    checks.floats(("bias",), x=x, weight=weight, bias=bias)
     output = shapes.conv2d(x.shape, weight.shape, checks.shape(bias), stride, padding, dilation)
     options = {"stride": stride, "padding": padding, "dilation": dilation}
     return run_forward("conv2d", (x, weight, bias), options, (output,), 3)
@@ -146,7 +147,7 @@ def conv_transpose2d_forward(x, weight, bias=None, stride=1, padding=0, output_p
     Differentiable: x, weight, bias.
     Source: Zeiler et al. 2010; Long et al. 2015, section 3.3.
     """
-    checks.floats(x=x, weight=weight, bias=bias)
+    checks.floats(("bias",), x=x, weight=weight, bias=bias)
     output = shapes.conv_transpose2d(
         x.shape, weight.shape, checks.shape(bias), stride, padding, output_padding, dilation
     )
@@ -168,7 +169,7 @@ def linear_forward(x, weight, bias=None):
 
     Returns y (N, out_features) and the cache. Differentiable: x, weight, bias.
     """
-    checks.floats(x=x, weight=weight, bias=bias)
+    checks.floats(("bias",), x=x, weight=weight, bias=bias)
     output = shapes.linear(x.shape, weight.shape, checks.shape(bias))
     return run_forward("linear", (x, weight, bias), {}, (output,), 3)
 
@@ -202,7 +203,7 @@ def max_pool2d_forward(x, kernel_size, stride=None, padding=0, dilation=1, ceil_
         "dilation": dilation,
         "ceil_mode": ceil_mode,
     }
-    return run_forward("max_pool2d", (x,), options, (output, output))
+    return run_forward("max_pool2d", (x,), options, (output, output), integers=(1,))
 
 
 def max_pool2d_backward(dy, cache):
@@ -391,7 +392,8 @@ def batch_norm2d_forward(x, weight, bias, mean=None, var=None, eps=1e-5):
     Raises ShapeError for the batch's own statistics of no values.
     Source: Ioffe and Szegedy 2015, algorithm 1.
     """
-    checks.floats(x=x, weight=weight, bias=bias, mean=mean, var=var)
+    checks.floats(("mean", "var"), x=x, weight=weight, bias=bias, mean=mean, var=var)
+    checks.not_negative("batch_norm2d", eps=eps)
     N, C, H, W = shapes.images(x.shape)
     checks.per_channel(C, weight=weight, bias=bias, mean=mean, var=var)
     if (mean is None) != (var is None):
@@ -484,7 +486,9 @@ def softmax_cross_entropy_forward(
     Raises LabelError for a label outside the classes, with the first one's position and how many there are.
     Source: Long et al. 2015, section 3; weights: Ronneberger et al. 2015, equation 1.
     """
-    checks.floats(logits=logits, class_weight=class_weight, pixel_weight=pixel_weight)
+    checks.floats(
+        ("class_weight", "pixel_weight"), logits=logits, class_weight=class_weight, pixel_weight=pixel_weight
+    )
     checks.labels("softmax_cross_entropy", logits, labels, ignore_index)
     checks.per_channel(logits.shape[1], class_weight=class_weight)
     checks.same_shape("labels", labels, pixel_weight=pixel_weight)
@@ -513,7 +517,7 @@ def binary_cross_entropy_with_logits_forward(logits, targets, weight=None, reduc
 
     Returns the loss, of shape () or like logits, and the cache. Differentiable: logits.
     """
-    checks.floats(logits=logits, targets=targets, weight=weight)
+    checks.floats(("weight",), logits=logits, targets=targets, weight=weight)
     checks.same_shape("logits", logits, targets=targets, weight=weight)
     output = logits.shape if checks.reduction(reduction) == "none" else ()
     options = {"weight": weight, "reduction": reduction}

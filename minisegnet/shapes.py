@@ -25,6 +25,14 @@ def pair(value: Any, name: str = "size", minimum: int = 0) -> tuple[int, int]:
     return both
 
 
+def integer(value: Any, name: str) -> int:
+    """An option that is one int. Raises OptionError for anything else."""
+    try:
+        return index(value)
+    except TypeError:
+        raise OptionError(f"{name} must be an int; got {value!r}") from None
+
+
 def images(shape: Shape, name: str = "x") -> tuple[int, int, int, int]:
     """Check for four dimensions (N, C, H, W)."""
     if len(shape) != 4:
@@ -153,7 +161,7 @@ def sides(padding: Any) -> tuple[int, int, int, int]:
 def concat(shapes: list[Shape], dim: int) -> Shape:
     """The shape of arrays laid one after another along `dim`; their other sizes must agree."""
     first = tuple(shapes[0])
-    if not -len(first) <= dim < len(first):
+    if not -len(first) <= integer(dim, "dim") < len(first):
         raise OptionError(f"concat: dim {dim} is outside the {len(first)} dimensions of {first}")
     dim %= len(first)
     for shape in shapes:
@@ -168,6 +176,8 @@ def concat(shapes: list[Shape], dim: int) -> Shape:
 def crop(x: Shape, top: int, left: int, height: int, width: int) -> Shape:
     """(N, C, height, width), a rectangle that must lie inside."""
     N, C, H, W = images(x)
+    top, left = integer(top, "top"), integer(left, "left")
+    height, width = integer(height, "height"), integer(width, "width")
     if min(top, left) < 0 or min(height, width) < 1 or top + height > H or left + width > W:
         raise ShapeError(
             f"a crop of {height} x {width} at row {top}, column {left} does not lie inside an image of {H} x {W}"

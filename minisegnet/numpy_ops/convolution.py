@@ -13,7 +13,8 @@ from minisegnet import shapes
 from minisegnet.numpy_ops.threads import over_images
 from minisegnet.numpy_ops.windows import Windows
 
-# Columns are made for a few rows of places at a time, so that they still lie in the cache when the product reads them.
+# Columns are made for a few rows of places at a time, so that they still lie in the cache when the product reads them;
+# but no fewer bytes of them than of filters, or reading those again for each few would cost more than it saves.
 COLUMN_BYTES = 2**20
 
 
@@ -26,7 +27,7 @@ def conv2d_forward(x, weight, bias=None, stride=1, padding=0, dilation=1):
 def conv2d_backward(dy, saved):
     x, weight, has_bias, windows = saved
     dx = scatter(dy, weight, windows)
-    dweight = correlate(dy, x, windows)
+    dweight = correlate(dy, x, weight, windows)
     return dx, dweight, dy.sum((0, 2, 3)) if has_bias else None
 
 
@@ -42,7 +43,7 @@ def conv_transpose2d_forward(x, weight, bias=None, stride=1, padding=0, output_p
 def conv_transpose2d_backward(dy, saved):
     x, weight, has_bias, windows = saved
     dx = gather(dy, weight, windows)
-    dweight = correlate(x, dy, windows)
+    dweight = correlate(x, dy, weight, windows)
     return dx, dweight, dy.sum((0, 2, 3)) if has_bias else None
 
 
@@ -53,7 +54,7 @@ def gather(image, weight, windows, bias=None):
     y = np.empty((N, len(weight), places_h * places_w), image.dtype)
 
     def one_image(n):
-        for places, columns in blocks_of_columns(image[n], windows):
+        for places, columns in blocks_of_columns(image[n], weight, windows):
             block = y[n, :, places]
             np.matmul(filters, columns, out=block)
             if bias is not None:
@@ -70,7 +71,7 @@ def scatter(y, weight, windows):
     image = np.zeros((len(y), weight.shape[1], *windows.padded), y.dtype)
 
     def one_image(n):
-        for rows, places in blocks_of_rows(weight.shape[1], windows, y.itemsize):
+        for rows, places in blocks_of_rows(weight, windows):
             stamps = filters.T @ values[n, :, places]
             stamps = stamps.reshape(weight.shape[1], -1, rows.stop - rows.start, y.shape[3])
             band = image[n, :, rows.start * windows.stride[0] :]
@@ -81,19 +82,17 @@ def scatter(y, weight, windows):
     return np.ascontiguousarray(windows.inside(image))
 
 
-def correlate(y, image, windows):
+def correlate(y, image, weight, windows):
     """The gradient of the filters: for each pixel of the kernel, the product of y with what that pixel met."""
     values = flat(y)
-    size = (y.shape[1], image.shape[1] * windows.kernel[0] * windows.kernel[1])
 
     def one_image(n):
-        dweight = np.zeros(size, y.dtype)
-        for places, columns in blocks_of_columns(image[n], windows):
+        dweight = np.zeros((len(weight), weight[0].size), y.dtype)
+        for places, columns in blocks_of_columns(image[n], weight, windows):
             dweight += values[n, :, places] @ columns.T
-        return dweight
+        return dweight.reshape(weight.shape)
 
-    dweight = sum(over_images(one_image, len(y)), np.zeros(size, y.dtype))
-    return dweight.reshape(y.shape[1], image.shape[1], *windows.kernel)
+    return sum(over_images(one_image, len(y)), np.zeros(weight.shape, y.dtype))
 
 
 def flat(y):
@@ -101,20 +100,19 @@ def flat(y):
     return y.reshape(*y.shape[:2], y.shape[2] * y.shape[3])
 
 
-def blocks_of_columns(image, windows):
+def blocks_of_columns(image, weight, windows):
     """The windows of an image (C, H, W) as columns (C kernel_h kernel_w, some places), block by block."""
     view = windows.view(windows.pad(image))
-    for rows, places in blocks_of_rows(len(image), windows, image.itemsize):
+    for rows, places in blocks_of_rows(weight, windows):
         block = view[:, :, :, rows]
         yield places, block.reshape(-1, block.shape[3] * block.shape[4])
 
 
-def blocks_of_rows(channels, windows, itemsize):
+def blocks_of_rows(weight, windows):
     """Slices of rows of places, and of the flat places, whose columns take about COLUMN_BYTES."""
     places_h, places_w = windows.places
-    row_bytes = max(1, channels * windows.kernel[0] * windows.kernel[1] * places_w * itemsize)
-    count = max(1, COLUMN_BYTES // row_bytes)
+    row_bytes = max(1, weight[0].nbytes * places_w)
+    count = max(1, max(COLUMN_BYTES, weight.nbytes) // row_bytes)
     for start in range(0, places_h, count):
         stop = min(start + count, places_h)
         yield slice(start, stop), slice(start * places_w, stop * places_w)
-

@@ -1,0 +1,66 @@
+# make demo and make test need nothing but python3: they install into $(VENV) first.
+# Choose another interpreter or place by, say, make test PYTHON=python3.12 VENV=/tmp/minisegnet
+
+PYTHON ?= python3
+VENV   ?= .venv
+
+# `python -m` rather than $(VENV)/bin/pytest, whose first line is the venv's path and has a length limit.
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean
+.NOTPARALLEL:
+
+help:
+	@echo "make demo     train a small U-Net on made-up shapes for a minute, save a picture of what it sees"
+	@echo "make test     run the tests; those marked torch run only where PyTorch is installed"
+	@echo "make lint     check style with ruff and types with mypy"
+	@echo "make bench    run every benchmark, each writing its table"
+	@echo "make clean    remove .venv, builds and caches; keeps runs/"
+	@echo
+	@echo "PYTHON=$(PYTHON)  VENV=$(VENV)"
+
+demo: $(VENV)/demo.stamp
+	$(RUN) -m minisegnet demo
+
+test: $(VENV)/test.stamp
+	$(RUN) -m pytest
+
+lint: $(VENV)/lint.stamp
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+bench: $(VENV)/demo.stamp
+	@set -e; for benchmark in $(sort $(wildcard benchmarks/*.py)); do echo "== $$benchmark"; $(RUN) $$benchmark; done
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is touched last, so that an interrupted install is taken up again, and setup.py is newer when it changed.
+
+$(VENV)/venv.stamp:
+	@command -v $(PYTHON) > /dev/null || { \
+	    echo "minisegnet needs Python 3.10 or later, and there is no $(PYTHON) here: install it, or name another, make PYTHON=..."; \
+	    exit 1; } >&2
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	    echo "minisegnet needs Python 3.10 or later, and $(PYTHON) is $$($(PYTHON) -V 2>&1): name another, make PYTHON=python3.12"; \
+	    exit 1; } >&2
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \
+	    echo "$(PYTHON) has no venv module: install it (on Debian and Ubuntu: sudo apt install python3-venv), or name another, make PYTHON=..."; \
+	    exit 1; } >&2
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/demo.stamp: $(VENV)/venv.stamp setup.py
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/venv.stamp setup.py
+	$(PIP) --editable '.[test]'
+	@touch $(VENV)/demo.stamp $@
+
+$(VENV)/lint.stamp: $(VENV)/venv.stamp setup.py
+	$(PIP) --editable '.[lint]'
+	@touch $(VENV)/demo.stamp $@

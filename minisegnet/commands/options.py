@@ -1,0 +1,74 @@
+"""What several commands read from their arguments in the same way."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+DATA_HELP = "shapes, shapes:easy, shapes:hard, or the format and folder: folder:PATH, isbi:PATH, camvid:PATH, voc:PATH"
+
+
+def assignment(text: str) -> tuple[str, Any]:
+    """`key=value` as (key, value); the value is read as Python does where it is a literal, else it is the text."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.isidentifier():
+        raise argparse.ArgumentTypeError(f"wanted key=value, as in width=32; got {text!r}")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, value
+
+
+def at_least(smallest: int) -> Any:
+    """A reader of whole numbers that are no smaller."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = smallest - 1
+        if number < smallest:
+            raise argparse.ArgumentTypeError(f"wanted a whole number of at least {smallest}; got {text!r}")
+        return number
+
+    return read
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """--option, for the arguments of `models.create`."""
+    parser.add_argument(
+        "--option",
+        action="append",
+        type=assignment,
+        default=[],
+        metavar="KEY=VALUE",
+        help="an argument of the model, as in width=32 or upsampling=bilinear; may be given again",
+    )
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """--threads, see `limited_threads`."""
+    parser.add_argument(
+        "--threads", type=at_least(1), metavar="N", help="threads of the BLAS (default: as it chooses, often all cores)"
+    )
+
+
+def limited_threads(threads: int | None) -> AbstractContextManager:
+    """Hold the BLAS to so many threads inside the block; None leaves it alone."""
+    if threads is None:
+        return nullcontext()
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(threads, user_api="blas")
+
+
+def add_prediction_options(parser: argparse.ArgumentParser) -> None:
+    """--tile and --symmetries, as `prediction.predict_probabilities` takes them."""
+    parser.add_argument(
+        "--tile", type=at_least(1), metavar="N", help="predict in tiles of about N pixels a side, where memory is short"
+    )
+    parser.add_argument(
+        "--symmetries", action="store_true", help="average over the eight turns and mirror images: better, and slower"
+    )

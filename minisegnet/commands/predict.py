@@ -1,0 +1,140 @@
+"""Predict the class of each pixel: writes a mask in the classes' colours and an overlay for each image.
+
+examples:
+  minisegnet predict runs/first/best.npz photo.jpg other.png --out masks
+  minisegnet predict runs/first/best.npz photos --out masks --no-overlay
+  minisegnet predict runs/first/best.npz photos --out masks --symmetries --probabilities
+
+For photo.jpg, DIR gets photo.png (the class of each pixel, with a palette), photo-overlay.png, and on request
+photo-probabilities.npz, an array "probabilities" (classes, height, width) float32. A file that cannot be read is told
+at the end, after all others are done, and the exit code is then 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from minisegnet.commands.options import add_prediction_options, add_threads, limited_threads
+from minisegnet.errors import DataError, MinisegnetError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from minisegnet.trained import Recipe
+
+SOME_FAILED = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", help="best.npz or last.npz of a run")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, or folders of them")
+    parser.add_argument("--out", required=True, metavar="DIR", type=Path, help="folder for the results, made if need be")
+    parser.add_argument("--overlay", action=argparse.BooleanOptionalAction, default=True, help="write overlays (yes)")
+    parser.add_argument("--probabilities", action="store_true", help="write the probability of every class at every pixel")
+    add_prediction_options(parser)
+    add_threads(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from minisegnet.data.images import read_image
+    from minisegnet.trained import load_trained
+
+    graph, recipe = load_trained(arguments.checkpoint)
+    jobs = plan(arguments.images, arguments.out, arguments.overlay, arguments.probabilities, arguments.checkpoint)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    failures = []
+    with limited_threads(arguments.threads):
+        for job in tqdm(jobs, "predicting", unit="image", leave=False, disable=None):
+            try:
+                image = read_image(job.image)
+                probabilities = recipe.probabilities(graph, image, arguments.tile, arguments.symmetries)
+                write(job, image, probabilities, recipe)
+            except (MinisegnetError, OSError) as problem:
+                failures.append((job.image, " ".join(str(problem).split())))
+    print(f"{len(jobs) - len(failures)} of {len(jobs)} images predicted, into {arguments.out}")
+    if failures:
+        print(f"minisegnet: {len(failures)} of {len(jobs)} images failed:", file=sys.stderr)
+        for path, problem in failures:
+            print(f"  {problem}" if str(path) in problem else f"  {path}: {problem}", file=sys.stderr)
+    return SOME_FAILED if failures else 0
+
+
+class Job(NamedTuple):
+    """One image and the files made from it, None for those not asked for."""
+
+    image: Path
+    mask: Path
+    overlay: Path | None
+    probabilities: Path | None
+
+    def targets(self) -> list[Path]:
+        """The files that will be written."""
+        return [path for path in (self.mask, self.overlay, self.probabilities) if path is not None]
+
+
+def plan(given: list[str], out: Path, overlay: bool, probabilities: bool, checkpoint: str) -> list[Job]:
+    """The jobs for files and folders, once each.
+
+    Raises DataError for a folder without images, and, before anything is written, where a result would replace one of
+    the images or another image's result.
+    """
+    jobs = [
+        Job(
+            image,
+            out / f"{image.stem}.png",
+            out / f"{image.stem}-overlay.png" if overlay else None,
+            out / f"{image.stem}-probabilities.npz" if probabilities else None,
+        )
+        for image in dict.fromkeys(image for name in given for image in images_of(Path(name)))
+    ]
+    inputs = {path.resolve() for path in (*(job.image for job in jobs), Path(checkpoint))}
+    makers: dict[Path, Path] = {}
+    for job in jobs:
+        for target in job.targets():
+            if target.resolve() in inputs:
+                raise DataError(f"{target} is itself one of the files read, and would be replaced; choose another --out")
+            if target in makers:
+                raise DataError(
+                    f"{makers[target]} and {job.image} would both be written to {target}; predict them into two folders"
+                )
+            makers[target] = job.image
+    return jobs
+
+
+def images_of(path: Path) -> list[Path]:
+    """The path itself, or the images in the folder that it is. Raises DataError for a folder without any."""
+    from minisegnet.data.images import SUFFIXES
+
+    if not path.is_dir():
+        return [path]
+    images = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
+    if not images:
+        raise DataError(f"no image in the folder {path}: it has no file ending in {', '.join(sorted(SUFFIXES))}")
+    return images
+
+
+def write(job: Job, image: np.ndarray, probabilities: np.ndarray, recipe: Recipe) -> None:
+    """Write a job's results, each whole or not at all."""
+    import numpy as np
+    from PIL import Image
+
+    from minisegnet.data.palettes import overlay
+    from minisegnet.training.checkpoint import replacing
+
+    labels = probabilities.argmax(axis=0)
+    palette = np.array(recipe.palette, np.uint8)
+    if job.probabilities is not None:
+        with replacing(job.probabilities) as file:
+            np.savez_compressed(file, probabilities=probabilities, classes=np.array(recipe.classes))
+    if job.overlay is not None:
+        with replacing(job.overlay) as file:
+            Image.fromarray(overlay(image, labels, palette)).save(file, "PNG")
+    mask = Image.fromarray(labels.astype(np.uint8))
+    mask.putpalette(palette.tobytes())
+    with replacing(job.mask) as file:
+        mask.save(file, "PNG")

@@ -1,0 +1,110 @@
+"""Transforms that change how many pixels show a thing: resizing, alone and after a random crop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from minisegnet.data.resampling import at_pixels, height_and_width, move
+from minisegnet.data.sample import Sample
+from minisegnet.errors import OptionError
+from minisegnet.shapes import pair
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Scaled to another size.
+
+    size  (height, width), or an int for the shorter side; the other one follows
+
+    Images and weights are interpolated bilinearly; where they shrink, over as many pixels as fall into one (torchvision
+    calls it antialias). Labels and instances take the nearest pixel.
+    """
+
+    size: Any
+
+    def __post_init__(self) -> None:
+        checked = pair(self.size, "Resize: size", minimum=1)
+        object.__setattr__(self, "size", checked if isinstance(self.size, tuple | list) else checked[0])
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        height, width = height_and_width(sample)
+        if isinstance(self.size, tuple):
+            return resized(sample, self.size)
+        shorter = min(height, width)
+        return resized(sample, (self.size * height // shorter, self.size * width // shorter))
+
+
+@dataclass(frozen=True)
+class RandomResizedCrop:
+    """A window of random area and proportions, scaled to `size` (Szegedy et al. 2015).
+
+    scale  least and most of the image's area
+    ratio  least and most of width / height, drawn evenly on a logarithmic scale
+    """
+
+    size: Any
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", pair(self.size, "RandomResizedCrop: size", minimum=1))
+        for name, most in (("scale", 1.0), ("ratio", np.inf)):
+            low, high = getattr(self, name)
+            if not 0 < low <= high <= most:
+                raise OptionError(f"RandomResizedCrop: {name} must be (least, most), above 0; got {(low, high)}")
+            object.__setattr__(self, name, (float(low), float(high)))
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        height, width = height_and_width(sample)
+        crop_height, crop_width = self._window(height, width, rng)
+        top = int(rng.integers(height - crop_height, endpoint=True))
+        left = int(rng.integers(width - crop_width, endpoint=True))
+        cropped = at_pixels(sample, top + np.arange(crop_height), left + np.arange(crop_width))
+        return resized(cropped, self.size)
+
+    def _window(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int]:
+        for _ in range(10):
+            area = height * width * rng.uniform(*self.scale)
+            ratio = np.exp(rng.uniform(*np.log(self.ratio)))
+            crop_height, crop_width = round(float(np.sqrt(area / ratio))), round(float(np.sqrt(area * ratio)))
+            if 0 < crop_height <= height and 0 < crop_width <= width:
+                return crop_height, crop_width
+        # None fits, as in an image much longer than wide: the largest window of the nearest allowed ratio.
+        low, high = self.ratio
+        return min(height, max(1, round(width / low))), min(width, max(1, round(height * high)))
+
+
+def resized(sample: Sample, size: tuple[int, int]) -> Sample:
+    """The sample scaled to a size; see `Resize`."""
+    height, width = height_and_width(sample)
+    by_row, by_column = interpolation(height, size[0]), interpolation(width, size[1])
+    rows, columns = nearest(height, size[0]), nearest(width, size[1])
+
+    def scale(array: np.ndarray) -> np.ndarray:
+        if array.dtype.kind == "f":
+            return by_row @ array @ by_column.T
+        return array.take(rows, axis=-2).take(columns, axis=-1)
+
+    return move(sample, scale)
+
+
+def nearest(length: int, wanted: int) -> np.ndarray:
+    """(wanted,): of `length` pixels in a row, those in which the middles of `wanted` pixels fall."""
+    return (2 * np.arange(wanted) + 1) * length // (2 * wanted)
+
+
+@lru_cache(maxsize=64)
+def interpolation(length: int, wanted: int) -> np.ndarray:
+    """(wanted, length) float32: how much each of `length` pixels in a row counts in each of `wanted`.
+
+    A triangle about the new pixel's middle, one pixel to each side, of the old or the new ones, whichever are larger.
+    """
+    step = length / wanted
+    middles = (np.arange(wanted) + 0.5) * step - 0.5
+    distance = np.abs(middles[:, None] - np.arange(length))
+    weights = np.clip(1 - distance / max(1.0, step), 0, None)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -1,0 +1,181 @@
+"""What every layer is: parameters, buffers, a mode, and the pair `forward`, `backward`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from operator import index
+from typing import Any
+
+import numpy as np
+
+from minisegnet.errors import CheckpointError, OptionError, ShapeError
+from minisegnet.shapes import Shape
+
+
+class Parameter:
+    """An array that training changes, with the gradient of the loss by it.
+
+    data       the values, float32 unless the layer was made another type by `astype`
+    grad       like data; backward passes add to it until `zero_grad`
+    trainable  False: backward passes leave `grad` alone, and an optimiser leaves `data` alone
+
+    Both arrays are filled, never rebound, so that an optimiser or a worker may hold on to them.
+    """
+
+    def __init__(self, shape: Shape, trainable: bool = True) -> None:
+        self.data = np.zeros(shape, np.float32)
+        self.grad = np.zeros(shape, np.float32)
+        self.trainable = trainable
+
+    def accumulate(self, gradient: np.ndarray) -> None:
+        """Add one backward pass's gradient."""
+        if self.trainable:
+            self.grad += gradient
+
+    def __repr__(self) -> str:
+        frozen = "" if self.trainable else ", frozen"
+        return f"Parameter({self.data.shape}, {self.data.dtype}{frozen})"
+
+
+class Layer:
+    """A pair of functions with parameters:
+
+        y, cache = layer.forward(x)
+        dx = layer.backward(dy, cache)
+
+    The caller holds the cache, so one layer may stand at several places. `backward` adds the parameters' gradients to
+    their `.grad` and returns the gradient of each differentiable input, a tuple where there are several.
+    A layer of your own gives `forward`, `backward` and, for `graph.summary` and `graph.shapes`, `output_shape`.
+
+    parameters   name -> Parameter: what training changes
+    buffers      name -> array: what a forward pass in training keeps besides (running statistics)
+    training     the mode, which batch normalisation and dropout ask for
+    """
+
+    outputs = 1  # arrays that forward returns; those after the first are integers of its shape, without gradient
+
+    def __init__(self) -> None:
+        self.parameters: dict[str, Parameter] = {}
+        self.buffers: dict[str, np.ndarray] = {}
+        self.training = True
+
+    # Annotated by name alone: each layer takes the arrays that its operation takes.
+    forward: Any
+    backward: Any
+
+    def initialise(self, rng: np.random.Generator) -> None:
+        """Draw fresh parameters, and put the buffers back to their start. Here: a layer that has neither."""
+
+    def output_shape(self, *input_shapes: Any, **sizes: Any) -> Shape:
+        """Shape of the (first) output for inputs of these shapes, without computing; `output_size` as for forward."""
+        raise ShapeError(f"{type(self).__name__} does not say its output's shape: give it a method output_shape")
+
+    def multiply_adds(self, input_shapes: tuple[Shape, ...], output_shape: Shape) -> int:
+        """Multiplications, each with its addition, of one forward pass. Here: a layer with none worth counting."""
+        return 0
+
+    def train(self) -> Layer:
+        """Use the batch's own statistics, and drop values."""
+        self.training = True
+        return self
+
+    def eval(self) -> Layer:
+        """Use the running statistics, and drop nothing."""
+        self.training = False
+        return self
+
+    def zero_grad(self) -> None:
+        """Set the gradients to zero."""
+        for parameter in self.parameters.values():
+            parameter.grad.fill(0)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays themselves that make up the layer's state: parameters, then buffers, by name."""
+        return {name: parameter.data for name, parameter in self.parameters.items()} | self.buffers
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """A copy of the parameters and buffers, under PyTorch's names."""
+        return {name: array.copy() for name, array in self.arrays().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Fill the parameters and buffers from such a copy. Raises CheckpointError, see `fill`."""
+        fill(self.arrays(), state, self.describe())
+
+    def astype(self, dtype: Any) -> Layer:
+        """Turn the layer into another float type, float64 for a gradient check, and return it.
+
+        The one place where arrays are rebound: whoever holds the old ones holds arrays that the layer has left.
+        """
+        for parameter in self.parameters.values():
+            parameter.data = parameter.data.astype(dtype)
+            parameter.grad = parameter.grad.astype(dtype)
+        for name, buffer in self.buffers.items():
+            if buffer.dtype.kind == "f":
+                self.buffers[name] = buffer.astype(dtype)
+        return self
+
+    def describe(self) -> str:
+        """The call that builds this layer, without the options left at their defaults: "Conv2d(3, 16, 3, padding=1)".
+
+        Options are read from the attributes of the constructor's argument names.
+        """
+        words = []
+        for name, argument in inspect.signature(type(self)).parameters.items():
+            if name in ("rng", "seed") or argument.kind in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
+                continue
+            value = getattr(self, name, argument.default)
+            if name == "bias":  # given as a yes or no, kept as the parameter or None
+                value = value is not None
+            told = f"<{value.size} values>" if isinstance(value, np.ndarray) else repr(value)
+            if argument.default is argument.empty:
+                words.append(told)
+            elif told != repr(argument.default):
+                words.append(f"{name}={told}")
+        return f"{type(self).__name__}({', '.join(words)})"
+
+    def __repr__(self) -> str:
+        return self.describe()
+
+
+def fill(arrays: Mapping[str, np.ndarray], state: Mapping[str, Any], whose: str) -> None:
+    """Copy each value of `state` into the array of its name; nothing is changed unless all of them fit.
+
+    Raises CheckpointError naming every key that is missing, unexpected, or of another shape or kind of number.
+    """
+    given = {name: np.asarray(state[name]) for name in state if name in arrays}
+    missing = [name for name in arrays if name not in state]
+    unexpected = [str(name) for name in state if name not in arrays]
+    misfits = []
+    for name, value in given.items():
+        wanted = arrays[name]
+        if value.shape != wanted.shape:
+            misfits.append(f"{name} is {value.shape}, wanted {wanted.shape}")
+        elif not np.can_cast(value.dtype, wanted.dtype, "same_kind"):
+            misfits.append(f"{name} holds {value.dtype}, wanted {wanted.dtype}")
+    faults = {"missing": missing, "unexpected": unexpected, "of another shape or type": misfits}
+    if missing or unexpected or misfits:
+        told = "; ".join(f"{len(names)} {fault}: {', '.join(names)}" for fault, names in faults.items() if names)
+        raise CheckpointError(f"this state does not fit {whose}, so nothing was loaded ({told}); build the same model")
+    for name, value in given.items():
+        np.copyto(arrays[name], value, casting="same_kind")
+
+
+def whole(name: str, value: Any) -> int:
+    """A size given to a layer, a whole number of at least 1. Raises OptionError."""
+    try:
+        number = index(value)
+    except TypeError:
+        number = 0
+    if number < 1 or isinstance(value, bool):
+        raise OptionError(f"{name} must be a whole number of at least 1; got {value!r}")
+    return number
+
+
+def he_normal(parameter: Parameter, fan_in: float, rng: np.random.Generator) -> None:
+    """Fill with normal numbers of variance 2 / fan_in, which keeps the variance of activations through ReLU layers.
+
+    fan_in   how many values of the input one value of the output sums over
+    Source: He et al. 2015, Delving deep into rectifiers, equation 10.
+    """
+    parameter.data[...] = rng.normal(0.0, np.sqrt(2.0 / fan_in), parameter.data.shape)

@@ -1,0 +1,82 @@
+"""Batch normalisation, with the running statistics that it keeps for evaluation."""
+
+import numpy as np
+
+from minisegnet import functional, shapes
+from minisegnet.errors import OptionError, ShapeError
+from minisegnet.layers.base import Layer, Parameter, whole
+
+
+class BatchNorm2d(Layer):
+    """Normalise each channel, then scale and shift it; see `functional.batch_norm2d_forward`.
+
+    In training by the statistics of the batch, which also move the running ones,
+
+        running = (1 - momentum) running + momentum batch,
+
+    where the batch's variance is taken unbiased, over N H W - 1; in evaluation by the running ones.
+
+    momentum   0 to 1, or None: the running statistics are the plain mean over all batches so far
+    buffers    running_mean, running_var (num_features,), num_batches_tracked int64 ()
+
+    Raises ShapeError in training for a single value a channel, whose variance says nothing.
+    """
+
+    def __init__(self, num_features, eps=1e-5, momentum=0.1):
+        super().__init__()
+        self.num_features = whole("num_features", num_features)
+        self.eps, self.momentum = eps, momentum
+        if momentum is not None and not 0 <= momentum <= 1:
+            raise OptionError(f"momentum is the weight of the new batch, 0 to 1, or None; got {momentum!r}")
+        self.weight = self.parameters["weight"] = Parameter((num_features,))
+        self.bias = self.parameters["bias"] = Parameter((num_features,))
+        self.buffers["running_mean"] = np.zeros(num_features, np.float32)
+        self.buffers["running_var"] = np.ones(num_features, np.float32)
+        self.buffers["num_batches_tracked"] = np.zeros((), np.int64)
+        self.initialise()
+
+    def initialise(self, rng=None):
+        self.weight.data.fill(1)
+        self.bias.data.fill(0)
+        self.buffers["running_mean"].fill(0)
+        self.buffers["running_var"].fill(1)
+        self.buffers["num_batches_tracked"].fill(0)
+
+    def forward(self, x):
+        N, _, H, W = self.output_shape(x.shape)
+        mean = var = None
+        if not self.training:
+            mean, var = self.buffers["running_mean"], self.buffers["running_var"]
+        elif N * H * W == 1:
+            raise ShapeError(
+                f"batch norm in training needs more than one value a channel; got x of shape {x.shape}: "
+                "take a larger batch or image, or call eval() first"
+            )
+        (y, mean, var), cache = functional.batch_norm2d_forward(
+            x, self.weight.data, self.bias.data, mean, var, self.eps
+        )
+        if self.training:
+            self._track(mean, var * (N * H * W / (N * H * W - 1)))
+        return y, cache
+
+    def _track(self, mean, unbiased_var):
+        self.buffers["num_batches_tracked"] += 1
+        momentum = 1 / int(self.buffers["num_batches_tracked"]) if self.momentum is None else self.momentum
+        for running, batch in ((self.buffers["running_mean"], mean), (self.buffers["running_var"], unbiased_var)):
+            running *= 1 - momentum
+            running += momentum * batch
+
+    def backward(self, dy, cache):
+        dx, dweight, dbias = functional.batch_norm2d_backward(dy, cache)
+        self.weight.accumulate(dweight)
+        self.bias.accumulate(dbias)
+        return dx
+
+    def output_shape(self, x):
+        if shapes.images(x)[1] != self.num_features:
+            raise ShapeError(f"BatchNorm2d({self.num_features}) got {x[1]} channels; make it BatchNorm2d({x[1]})")
+        return tuple(x)
+
+    def multiply_adds(self, input_shapes, output_shape):
+        """One for each value: scale and shift, once the statistics are known."""
+        return int(np.prod(output_shape, dtype=np.int64))

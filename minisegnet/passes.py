@@ -1,0 +1,176 @@
+"""How a graph runs: one pass forward, node by node, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minisegnet.errors import DtypeError, GraphError, ShapeError
+from minisegnet.layers.base import Layer
+from minisegnet.nodes import Node, located, one_or_several, output_size
+from minisegnet.shapes import Shape
+
+if TYPE_CHECKING:
+    from minisegnet.graph import Graph
+
+
+@dataclass(frozen=True)
+class Step:
+    """One layer at work, as `Graph.steps` shows it.
+
+    node        the node's name
+    direction   "forward" or "backward"
+    inputs      the arrays that the node reads
+    output      the array it makes, or the tuple of them
+    gradients   on the way back: "dy" by the output; "dx" by the input, a tuple where the node reads several (None for
+                indices); and what this step adds to the parameters, "dweight", "dbias"
+    """
+
+    node: str
+    layer: Layer
+    direction: str
+    inputs: tuple[np.ndarray, ...]
+    output: Any
+    gradients: dict[str, Any] = field(default_factory=dict)
+
+
+class Pass:
+    """One pass through a graph.
+
+    values      the outputs of each node, as long as a node ahead reads them
+    shapes      the shape of each node's (first) output
+    caches      what each layer needs on the way back
+    gradients   on the way back: the sum of what the nodes gone through give to each node's (first) output
+    """
+
+    def __init__(self, graph: Graph, inputs: tuple[np.ndarray, ...]) -> None:
+        self.graph = graph
+        self.values: dict[str, tuple[np.ndarray, ...]] = {}
+        self.shapes: dict[str, Shape] = {}
+        self.caches: dict[str, Any] = {}
+        self.gradients: dict[str, np.ndarray] = {}
+        graph.check_built()
+        graph.check_count("inputs", len(inputs), graph.inputs)
+        for node, x in zip(graph.inputs, inputs, strict=True):
+            check_input(graph, node, x)
+            self.values[node.name], self.shapes[node.name] = (x,), x.shape
+
+    # -------------------------------------------------------------------------------------------------- forward
+
+    def forward(self, keep_caches: bool = True) -> Any:
+        """Run every node, letting go of each value after its last use; return the output or outputs."""
+        kept = {output.name for output in self.graph.outputs}
+        for node in self.graph.layer_nodes():
+            self.forward_node(node)
+            if not keep_caches:
+                self.caches.clear()
+            for name in {node.name, *(handle.node.name for handle in node.inputs)} - kept:
+                if self.graph.last_reader(name) == node.name:
+                    del self.values[name]
+        answer = self.answer()
+        self.values.clear()
+        return answer
+
+    def forward_steps(self) -> Iterator[Step]:
+        """Run every node, keeping each value."""
+        for node in self.graph.layer_nodes():
+            self.forward_node(node)
+            yield self.step(node, "forward", {})
+
+    def forward_node(self, node: Node) -> None:
+        with located(self.graph.name, node):
+            inputs = [self.values[handle.node.name][handle.position] for handle in node.inputs]
+            output, self.caches[node.name] = node.layer.forward(*inputs, **output_size(node, self.shapes))
+            self.values[node.name] = output if isinstance(output, tuple) else (output,)
+            self.shapes[node.name] = self.values[node.name][0].shape
+
+    def answer(self) -> Any:
+        """The graph's output, or the tuple of its outputs."""
+        return one_or_several([self.values[node.name][0] for node in self.graph.outputs])
+
+    def step(self, node: Node, direction: str, gradients: dict[str, Any]) -> Step:
+        inputs = tuple(self.values[handle.node.name][handle.position] for handle in node.inputs)
+        return Step(node.name, node.layer, direction, inputs, one_or_several(self.values[node.name]), gradients)
+
+    # ------------------------------------------------------------------------------------------------- backward
+
+    def backward(self, dy: Any) -> Any:
+        """Go back through every node that the gradient reaches; return the inputs' gradients."""
+        for node in self.nodes_back(dy):
+            self.backward_node(node)
+        return one_or_several([self.gradients.pop(node.name, None) for node in self.graph.inputs])
+
+    def backward_steps(self, dy: Any) -> Iterator[Step]:
+        """The same, showing each node's gradients; those of its parameters apart from what was there before."""
+        for node in self.nodes_back(dy):
+            parameters = node.layer.parameters
+            before = {name: parameter.grad.copy() for name, parameter in parameters.items()}
+            for parameter in parameters.values():
+                parameter.grad.fill(0)
+            by_output, dxs = self.backward_node(node)
+            gradients = {"dy": by_output, "dx": one_or_several(dxs)}
+            for name, parameter in parameters.items():
+                gradients[f"d{name}"] = parameter.grad.copy()
+                parameter.grad += before[name]
+            yield self.step(node, "backward", gradients)
+
+    def nodes_back(self, dy: Any) -> Iterator[Node]:
+        """The nodes from last to first, without those that no gradient reaches."""
+        self.gradients = {}
+        dys = dy if isinstance(dy, tuple | list) else (dy,)
+        self.graph.check_count("gradients, one for each output,", len(dys), self.graph.outputs)
+        for node, gradient in zip(self.graph.outputs, dys, strict=True):
+            if gradient is not None:
+                check_gradient(gradient, self.shapes[node.name], f"{self.graph.name}: dy of output {node.name!r}")
+                self.gradients[node.name] = gradient
+        for node in reversed(self.graph.layer_nodes()):
+            if node.name in self.gradients:
+                yield node
+
+    def backward_node(self, node: Node) -> tuple[np.ndarray, tuple]:
+        """Turn the gradient by a node's output, not needed after, into those by its inputs; return both."""
+        with located(self.graph.name, node):
+            dy = self.gradients.pop(node.name)
+            dxs = per_input(node, node.layer.backward(dy, self.caches[node.name]))
+            for handle, dx in zip(node.inputs, dxs, strict=True):
+                if dx is None:
+                    continue
+                name = handle.node.name
+                check_gradient(dx, self.shapes[name], f"the gradient that backward returns by {name!r}")
+                # Not in place: a layer may hand on the very array it was given, or one array to two inputs.
+                self.gradients[name] = self.gradients[name] + dx if name in self.gradients else dx
+            return dy, dxs
+
+
+def per_input(node: Node, gradients: Any) -> tuple:
+    """A gradient or None for each of a node's inputs; a layer may leave out those by indices."""
+    given = tuple(gradients) if isinstance(gradients, tuple | list) else (gradients,)
+    if len(given) == len(node.inputs):
+        return tuple(None if handle.position else dx for handle, dx in zip(node.inputs, given, strict=True))
+    floats = [handle for handle in node.inputs if handle.position == 0]
+    if len(given) != len(floats):
+        raise GraphError(f"backward must return a gradient for each input, {len(floats)} in all; got {len(given)}")
+    rest = iter(given)
+    return tuple(None if handle.position else next(rest) for handle in node.inputs)
+
+
+def check_input(graph: Graph, node: Node, x: Any) -> None:
+    """An array of the type that the parameters have, with the channels promised."""
+    if not isinstance(x, np.ndarray):
+        raise DtypeError(f"{graph.name}: input {node.name!r} must be a NumPy array; got {type(x).__name__}")
+    dtype = graph.dtype
+    if x.dtype.kind != "f" or (dtype is not None and x.dtype != dtype):
+        raise DtypeError(
+            f"{graph.name}: input {node.name!r} is {x.dtype} and the parameters are {dtype or 'float32'}; "
+            f"give {node.name}.astype('{dtype or 'float32'}') (images scaled to 0..1), or use graph.astype"
+        )
+    graph.check_input(node, x.shape)
+
+
+def check_gradient(gradient: Any, shape: Shape, what: str) -> None:
+    """An array of the shape of the value it belongs to."""
+    if np.shape(gradient) != shape:
+        raise ShapeError(f"{what} must have its shape {shape}; got {np.shape(gradient)}")

@@ -1,0 +1,13 @@
+"""Training: optimisers, schedules, the loop, its checkpoints and pictures."""
+
+from minisegnet.training.checkpoint import load_checkpoint, save_checkpoint
+from minisegnet.training.evaluation import evaluate, predictions
+from minisegnet.training.loop import Trainer, load_model
+from minisegnet.training.optimisers import SGD, Adam, AdamW
+from minisegnet.training.pictures import draw_curves, draw_panel
+from minisegnet.training.schedules import Constant, Cosine, Poly, Step, WarmUp
+
+__all__ = [
+    "SGD", "Adam", "AdamW", "Constant", "Cosine", "Poly", "Step", "Trainer", "WarmUp", "draw_curves", "draw_panel",
+    "evaluate", "load_checkpoint", "load_model", "predictions", "save_checkpoint",
+]  # fmt: skip

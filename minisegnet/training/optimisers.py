@@ -1,0 +1,195 @@
+"""Optimisers: SGD, Adam and AdamW, with PyTorch's names and numbers, updating the parameters in place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from minisegnet import checks
+from minisegnet.errors import OptionError
+from minisegnet.layers.base import Parameter, fill
+
+
+class Optimiser:
+    """What the optimisers share: the parameters, the state kept for each of them, and scratch memory.
+
+    parameters   name to Parameter, as `graph.parameters`; one whose `trainable` is False is left as it is
+    lr           learning rate; set `optimiser.lr` before a step to change it (see `training.schedules`)
+    state_names  what a subclass remembers of each parameter, as arrays of its shape
+
+    `state_dict()` names each array "<state name>/<parameter name>".
+    """
+
+    state_names: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+    def __init__(self, parameters: Mapping[str, Parameter], lr: float, weight_decay: float) -> None:
+        if not parameters:
+            raise OptionError(f"{type(self).__name__} needs at least one parameter; got none")
+        checks.not_negative(type(self).__name__, lr=lr, weight_decay=weight_decay)
+        self.parameters = dict(parameters)
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.state = {
+            f"{state_name}/{name}": np.zeros_like(parameter.data)
+            for state_name in self.state_names
+            for name, parameter in self.parameters.items()
+        }
+        # How often each parameter was updated: one that was frozen for a while starts to count later.
+        self.state |= {f"steps/{name}": np.zeros((), np.int64) for name in self.parameters}
+        # Two arrays of the largest parameter's size, so that a step asks for no fresh memory.
+        largest = {
+            dtype: max(p.data.size for p in self.parameters.values() if p.data.dtype == dtype)
+            for dtype in {p.data.dtype for p in self.parameters.values()}
+        }
+        self._scratch = {dtype: (np.empty(size, dtype), np.empty(size, dtype)) for dtype, size in largest.items()}
+
+    def step(self) -> None:
+        """Update every trainable parameter by its gradient."""
+        for name, parameter in self.parameters.items():
+            if parameter.trainable:
+                steps = self.state[f"steps/{name}"]
+                steps += 1
+                state = [self.state[f"{state_name}/{name}"] for state_name in self.state_names]
+                size, shape = parameter.data.size, parameter.data.shape
+                scratch = [buffer[:size].reshape(shape) for buffer in self._scratch[parameter.data.dtype]]
+                self.update(parameter.data, parameter.grad, int(steps), *state, *scratch)
+
+    def update(self, w: np.ndarray, gradient: np.ndarray, steps: int, *arrays: np.ndarray) -> None:
+        """Change the weights w, and the state arrays, which come first in `arrays`; two scratch arrays follow."""
+        raise NotImplementedError
+
+    def zero_grad(self) -> None:
+        """Set the gradients, which add up over backward passes, to zero."""
+        for parameter in self.parameters.values():
+            parameter.grad[...] = 0
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of the state's arrays by name, flat, for a checkpoint."""
+        return {name: array.copy() for name, array in self.state.items()}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take over a state that `state_dict` gave.
+
+        Raises CheckpointError, changing nothing, for another optimiser's state or that of other parameters.
+        """
+        fill(self.state, state, f"{type(self).__name__} and its parameters")
+
+    def __repr__(self) -> str:
+        options = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.options)
+        return f"{type(self).__name__}({options})"
+
+
+class SGD(Optimiser):
+    """Gradient descent with momentum.
+
+        g = gradient + weight_decay w
+        v = momentum v + g
+        w = w - lr v                      with nesterov: w - lr (g + momentum v)
+
+    Raises OptionError for a value outside its range.
+    Source: Sutskever et al. 2013, in the form of torch.optim.SGD (lr outside of v).
+    """
+
+    state_names = ("momentum",)
+    options = ("momentum", "weight_decay", "nesterov")
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Parameter],
+        lr: float,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
+        checks.not_negative("SGD", momentum=momentum)
+        if nesterov and momentum == 0:
+            raise OptionError("SGD: nesterov looks ahead along the momentum; give a momentum above 0")
+        self.momentum = momentum
+        self.nesterov = nesterov
+        super().__init__(parameters, lr, weight_decay)
+
+    def update(self, w, gradient, steps, v, g, ahead):
+        np.multiply(w, self.weight_decay, out=g)
+        g += gradient
+        v *= self.momentum
+        v += g
+        np.multiply(v, self.momentum if self.nesterov else 1.0, out=ahead)
+        if self.nesterov:
+            ahead += g
+        ahead *= self.lr
+        w -= ahead
+
+
+class Adam(Optimiser):
+    """Steps of about lr in each weight, whatever the gradient's scale: the mean gradient over its root mean square.
+
+        g = gradient + weight_decay w
+        m = beta1 m + (1 - beta1) g                 v = beta2 v + (1 - beta2) g^2
+        w = w - lr m' / (sqrt(v') + eps)            m' = m / (1 - beta1^steps), v' = v / (1 - beta2^steps)
+
+    Raises OptionError for a value outside its range.
+    Source: Kingma and Ba 2015, algorithm 1.
+    """
+
+    state_names = ("mean", "square")
+    options = ("betas", "eps", "weight_decay")
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Parameter],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        checks.not_negative(type(self).__name__, eps=eps)
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise OptionError(f"{type(self).__name__}: betas are two numbers from 0 to below 1; got {betas!r}")
+        self.betas = tuple(betas)
+        self.eps = eps
+        super().__init__(parameters, lr, weight_decay)
+
+    def update(self, w, gradient, steps, m, v, g, change):
+        self.decay(w, gradient, g)
+        beta1, beta2 = self.betas
+        np.subtract(g, m, out=change)  # m + (1 - beta1) (g - m)
+        change *= 1 - beta1
+        m += change
+        np.multiply(g, g, out=change)
+        change *= 1 - beta2
+        v *= beta2
+        v += change
+        root_mean_square = np.sqrt(v, out=g)
+        root_mean_square /= (1 - beta2**steps) ** 0.5
+        root_mean_square += self.eps
+        np.divide(m, root_mean_square, out=change)
+        change *= self.lr / (1 - beta1**steps)
+        w -= change
+
+    def decay(self, w: np.ndarray, gradient: np.ndarray, g: np.ndarray) -> None:
+        """Set g to the gradient with the weight decay's part."""
+        np.multiply(w, self.weight_decay, out=g)
+        g += gradient
+
+
+class AdamW(Adam):
+    """Adam whose weight decay shrinks the weights themselves, w = w - lr weight_decay w, and stays out of m and v.
+
+    Source: Loshchilov and Hutter 2019, algorithm 2.
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Parameter],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        super().__init__(parameters, lr, betas, eps, weight_decay)
+
+    def decay(self, w: np.ndarray, gradient: np.ndarray, g: np.ndarray) -> None:
+        w *= 1 - self.lr * self.weight_decay
+        g[...] = gradient

@@ -1,0 +1,62 @@
+"""How minisegnet installs: a pure Python wheel, with the top folder kernels/ as minisegnet.kernels."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+
+def version() -> str:
+    """__version__, read without importing, since NumPy may not be installed yet."""
+    source = (ROOT / "minisegnet" / "__init__.py").read_text(encoding="utf-8")
+    [found] = re.findall(r'^__version__ = "(.+)"$', source, re.MULTILINE)
+    return found
+
+
+setup(
+    name="minisegnet",
+    version=version(),
+    description="Semantic segmentation from scratch in NumPy: every layer's forward and backward pass to read",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="the minisegnet authors",
+    license_expression="MIT",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Intended Audience :: Education",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+    packages=[*find_packages(include=["minisegnet", "minisegnet.*"]), "minisegnet.kernels"],
+    package_dir={"minisegnet.kernels": "kernels"},
+    package_data={"minisegnet.kernels": ["*.cu", "*.cuh"]},
+    python_requires=">=3.10",
+    install_requires=[
+        "numpy>=1.26",
+        "scipy>=1.11",
+        "matplotlib>=3.8",
+        "Pillow>=10.1",
+        "tqdm>=4.66",
+        "threadpoolctl>=3.2",
+    ],
+    extras_require={
+        "cuda12": ["cupy-cuda12x>=13.0"],
+        "cuda13": ["cupy-cuda13x>=13.6"],
+        "test": [
+            "pytest>=8.0",
+            "onnx>=1.16",
+            "nbformat>=5.10",
+            "nbclient>=0.10",
+            "ipykernel>=6.29",
+            "jupytext>=1.16",
+            "pip>=23.0",
+            "setuptools>=77",
+        ],
+        "torch": ["torch==2.13.0"],
+        "lint": ["ruff>=0.9", "mypy>=1.14"],
+    },
+    entry_points={"console_scripts": ["minisegnet = minisegnet.cli:main"]},
+)
