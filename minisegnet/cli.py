@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from minisegnet import __version__
 from minisegnet.errors import MinisegnetError
 
-# Each is a module of minisegnet.commands, whose docstring is its help, with `add_arguments(parser)` and `run(arguments)`.
+# Each is a module of minisegnet.commands: its docstring is the help; it has add_arguments(parser) and run(arguments).
 COMMANDS = ("demo", "train", "evaluate", "predict", "labels", "summary", "doctor")
 
 DESCRIPTION = """Semantic segmentation from scratch: train a network on images and masks, and see what it sees.
@@ -47,7 +47,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command (of the process by default) and return its exit code: 0, 1, 2 or 130."""
-    given = parser().parse_args(arguments)
+    typed = list(sys.argv[1:] if arguments is None else arguments)
+    given = parser().parse_args(typed)
+    given.typed = typed  # for messages that say what to type next
     try:
         code = given.run(given) or 0
         sys.stdout.flush()

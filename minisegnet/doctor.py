@@ -103,16 +103,17 @@ def report(found: dict[str, Any]) -> str:
     """What `examine` found, a line each, for people."""
     lines = [("minisegnet", found["minisegnet"])]
     lines.append(("Python", f"{found['python']['version']} on {found['python']['platform']}"))
-    lines += [(REQUIRED[name], found["libraries"][name] or "not installed: pip install minisegnet") for name in REQUIRED]
-    library = found["blas"]
+    versions, library = found["libraries"], found["blas"]
+    lines += [(title, versions[name] or "not installed: pip install minisegnet") for name, title in REQUIRED.items()]
     told = " ".join(word for word in (library["name"], library["version"]) if word) or "unknown"
     forced = os.environ.get("OPENBLAS_CORETYPE")
     lines.append(("BLAS", told))
-    lines.append(("core type", (library["core"] or "not told") + (f", by OPENBLAS_CORETYPE={forced}" if forced else "")))
+    by = f", as OPENBLAS_CORETYPE={forced} says" if forced else ""
+    lines.append(("core type", (library["core"] or "not told") + by))
     lines.append(("threads", f"{library['threads'] or 'not told'}, on {found['cores']} cores"))
     lines.append(("CuPy", f"{found['cupy']['state']}: {found['cupy']['reason']}"))
     lines.append(("compiler", found["compiler"]["version"] or f"none: {found['compiler']['reason']}"))
-    lines += [(OPTIONAL[name], found["libraries"][name] or "not installed (only tests use it)") for name in OPTIONAL]
+    lines += [(title, versions[name] or "not installed (only tests use it)") for name, title in OPTIONAL.items()]
     width = max(len(name) for name, _ in lines)
     return "\n".join(f"{name:{width}}  {value}" for name, value in lines)
 

@@ -11,7 +11,7 @@ import numpy as np
 from minisegnet.errors import GraphError, OptionError, ShapeError
 from minisegnet.layers.base import Layer, Parameter, fill
 from minisegnet.layers.dropout import Dropout
-from minisegnet.nodes import Handle, Node, check_layer, check_reads, located, one_or_several, output_size
+from minisegnet.nodes import Handle, Node, check_count, check_layer, check_reads, located, one_or_several, output_size
 from minisegnet.passes import Pass, Step
 from minisegnet.shapes import Shape, images
 
@@ -42,7 +42,6 @@ class Graph:
         self.inputs: list[Node] = []
         self.outputs: list[Node] = []
         self.training = True
-        self._last_reader: dict[str, str] = {}
         self._pass: Pass | None = None
 
     # ------------------------------------------------------------------------------------------------ building
@@ -71,7 +70,6 @@ class Graph:
                     self._check_handle(handle)
             check_reads(layer, len(inputs), size_of is not None)
         self._add_node(node)
-        self._last_reader.update({handle.node.name: name for handle in inputs})
         layer.training = self.training
         return Handle(node) if layer.outputs == 1 else tuple(Handle(node, i) for i in range(layer.outputs))
 
@@ -110,22 +108,12 @@ class Graph:
         if self.nodes.get(handle.node.name) is not handle.node:
             raise GraphError(f"the value {handle.node.name!r} belongs to another graph; build both on {self.name}")
 
-    def last_reader(self, name: str) -> str:
-        """The last node that reads this one's value; its own name where none does."""
-        return self._last_reader.get(name, name)
-
     def check_built(self) -> None:
         """Raise GraphError for a graph without an input or output."""
         if not self.inputs:
             raise GraphError(f"{self.name} has no input; begin it with x = graph.input(name, channels)")
         if not self.outputs:
             raise GraphError(f"{self.name} has no output; end it with graph.output(name, layer, x)")
-
-    def check_count(self, what: str, count: int, nodes: list[Node]) -> None:
-        """Raise GraphError unless as many things are given as there are inputs, or outputs."""
-        if count != len(nodes):
-            names = ", ".join(node.name for node in nodes)
-            raise GraphError(f"{self.name}: the number of {what} is {len(nodes)} ({names}); got {count}")
 
     def check_input(self, node: Node, shape: Shape) -> None:
         """Raise ShapeError for an input of other channels than promised, or of a size that the network refuses."""
@@ -262,10 +250,12 @@ class Graph:
     def steps(self, *inputs: np.ndarray, dy: Any = None) -> Iterator[Step]:
         """The same passes one layer at a time: yields each `Step` forward and, given dy, each one back.
 
-        dy   as for `backward`, or a function that takes the output (or their tuple) and returns it
+        dy   as for `backward`, or a function that takes the output (or their tuple) and returns it; by name or last
 
         Leaves everything as forward (and backward) does, to the bit.
         """
+        if dy is None and len(inputs) == len(self.inputs) + 1:
+            *inputs, dy = inputs  # type: ignore[assignment]
         self._pass = None
         run = Pass(self, inputs)
         yield from run.forward_steps()
@@ -278,7 +268,7 @@ class Graph:
 
     def shapes(self, *input_shapes: Shape) -> dict[str, Shape]:
         """Shape of every node's (first) output for inputs of these shapes, without computing anything."""
-        self.check_count("input shapes", len(input_shapes), self.inputs)
+        check_count(self.name, "input shapes", len(input_shapes), self.inputs)
         shapes = {node.name: tuple(shape) for node, shape in zip(self.inputs, input_shapes, strict=True)}
         for node in self.inputs:
             self.check_input(node, shapes[node.name])

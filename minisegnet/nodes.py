@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +62,13 @@ def check_reads(layer: Layer, count: int, sized: bool) -> None:
         raise GraphError("its output has one possible size; leave out size_of")
     if not sized and output_size is not None and output_size.default is output_size.empty:
         raise GraphError("it needs to know its output's size; pass size_of=the value of that height and width")
+
+
+def check_count(graph: str, what: str, count: int, nodes: Sequence[Node]) -> None:
+    """Raise GraphError unless as many things are given as there are nodes, the graph's inputs or outputs."""
+    if count != len(nodes):
+        names = ", ".join(node.name for node in nodes)
+        raise GraphError(f"{graph}: the number of {what} is {len(nodes)} ({names}); got {count}")
 
 
 def output_size(node: Node, shapes: dict[str, Shape]) -> dict[str, tuple[int, int]]:

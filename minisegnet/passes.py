@@ -10,7 +10,7 @@ import numpy as np
 
 from minisegnet.errors import DtypeError, GraphError, ShapeError
 from minisegnet.layers.base import Layer
-from minisegnet.nodes import Node, located, one_or_several, output_size
+from minisegnet.nodes import Node, check_count, located, one_or_several, output_size
 from minisegnet.shapes import Shape
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Step:
 
 
 class Pass:
-    """One pass through a graph.
+    """One pass through a graph. It holds on to the nodes and not to the graph, so that neither outlives the other.
 
     values      the outputs of each node, as long as a node ahead reads them
     shapes      the shape of each node's (first) output
@@ -47,14 +47,15 @@ class Pass:
     """
 
     def __init__(self, graph: Graph, inputs: tuple[np.ndarray, ...]) -> None:
-        self.graph = graph
+        graph.check_built()
+        self.name = graph.name
+        self.nodes, self.inputs, self.outputs = graph.layer_nodes(), tuple(graph.inputs), tuple(graph.outputs)
         self.values: dict[str, tuple[np.ndarray, ...]] = {}
         self.shapes: dict[str, Shape] = {}
         self.caches: dict[str, Any] = {}
         self.gradients: dict[str, np.ndarray] = {}
-        graph.check_built()
-        graph.check_count("inputs", len(inputs), graph.inputs)
-        for node, x in zip(graph.inputs, inputs, strict=True):
+        check_count(self.name, "inputs", len(inputs), self.inputs)
+        for node, x in zip(self.inputs, inputs, strict=True):
             check_input(graph, node, x)
             self.values[node.name], self.shapes[node.name] = (x,), x.shape
 
@@ -62,13 +63,15 @@ class Pass:
 
     def forward(self, keep_caches: bool = True) -> Any:
         """Run every node, letting go of each value after its last use; return the output or outputs."""
-        kept = {output.name for output in self.graph.outputs}
-        for node in self.graph.layer_nodes():
+        last_reader = {node.name: node for node in self.nodes}  # itself, where nothing reads it
+        last_reader |= {handle.node.name: node for node in self.nodes for handle in node.inputs}
+        kept = {output.name for output in self.outputs}
+        for node in self.nodes:
             self.forward_node(node)
             if not keep_caches:
                 self.caches.clear()
             for name in {node.name, *(handle.node.name for handle in node.inputs)} - kept:
-                if self.graph.last_reader(name) == node.name:
+                if last_reader[name] is node:
                     del self.values[name]
         answer = self.answer()
         self.values.clear()
@@ -76,12 +79,12 @@ class Pass:
 
     def forward_steps(self) -> Iterator[Step]:
         """Run every node, keeping each value."""
-        for node in self.graph.layer_nodes():
+        for node in self.nodes:
             self.forward_node(node)
             yield self.step(node, "forward", {})
 
     def forward_node(self, node: Node) -> None:
-        with located(self.graph.name, node):
+        with located(self.name, node):
             inputs = [self.values[handle.node.name][handle.position] for handle in node.inputs]
             output, self.caches[node.name] = node.layer.forward(*inputs, **output_size(node, self.shapes))
             self.values[node.name] = output if isinstance(output, tuple) else (output,)
@@ -89,7 +92,7 @@ class Pass:
 
     def answer(self) -> Any:
         """The graph's output, or the tuple of its outputs."""
-        return one_or_several([self.values[node.name][0] for node in self.graph.outputs])
+        return one_or_several([self.values[node.name][0] for node in self.outputs])
 
     def step(self, node: Node, direction: str, gradients: dict[str, Any]) -> Step:
         inputs = tuple(self.values[handle.node.name][handle.position] for handle in node.inputs)
@@ -101,7 +104,7 @@ class Pass:
         """Go back through every node that the gradient reaches; return the inputs' gradients."""
         for node in self.nodes_back(dy):
             self.backward_node(node)
-        return one_or_several([self.gradients.pop(node.name, None) for node in self.graph.inputs])
+        return one_or_several([self.gradients.pop(node.name, None) for node in self.inputs])
 
     def backward_steps(self, dy: Any) -> Iterator[Step]:
         """The same, showing each node's gradients; those of its parameters apart from what was there before."""
@@ -121,18 +124,18 @@ class Pass:
         """The nodes from last to first, without those that no gradient reaches."""
         self.gradients = {}
         dys = dy if isinstance(dy, tuple | list) else (dy,)
-        self.graph.check_count("gradients, one for each output,", len(dys), self.graph.outputs)
-        for node, gradient in zip(self.graph.outputs, dys, strict=True):
+        check_count(self.name, "gradients, one for each output,", len(dys), self.outputs)
+        for node, gradient in zip(self.outputs, dys, strict=True):
             if gradient is not None:
-                check_gradient(gradient, self.shapes[node.name], f"{self.graph.name}: dy of output {node.name!r}")
+                check_gradient(gradient, self.shapes[node.name], f"{self.name}: dy of output {node.name!r}")
                 self.gradients[node.name] = gradient
-        for node in reversed(self.graph.layer_nodes()):
+        for node in reversed(self.nodes):
             if node.name in self.gradients:
                 yield node
 
     def backward_node(self, node: Node) -> tuple[np.ndarray, tuple]:
         """Turn the gradient by a node's output, not needed after, into those by its inputs; return both."""
-        with located(self.graph.name, node):
+        with located(self.name, node):
             dy = self.gradients.pop(node.name)
             dxs = per_input(node, node.layer.backward(dy, self.caches[node.name]))
             for handle, dx in zip(node.inputs, dxs, strict=True):

@@ -1,4 +1,4 @@
-"""A trained network with all that it takes to use it, as checkpoints hold it: model, classes, colours, normalisation."""
+"""A trained network with all that it takes to use it, as a checkpoint holds it: classes, colours, normalisation."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from minisegnet import models
+from minisegnet.data.colour import LUMA
 from minisegnet.errors import CheckpointError, MinisegnetError, ShapeError
 from minisegnet.graph import Graph
 from minisegnet.prediction import predict_probabilities
 from minisegnet.training import load_checkpoint, load_model
-
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # grey of red, green and blue (ITU-R BT.601)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,10 @@ def failing(error):
     "error, line",
     [
         (MinisegnetError("a bad image\n  in two lines"), "minisegnet: a bad image in two lines\n"),
-        (FileNotFoundError(2, "No such file or directory", "photos"), "minisegnet: photos: No such file or directory\n"),
+        (
+            FileNotFoundError(2, "No such file or directory", "photos"),
+            "minisegnet: photos: No such file or directory\n",
+        ),
         (OSError("no space"), "minisegnet: no space\n"),
     ],
 )
@@ -90,7 +93,10 @@ def test_a_reader_that_stops_reading_is_no_error():
 
 
 def test_summary_of_a_network_with_options(capsys):
-    assert main(["summary", "unet", "--input", "1x32x48", "--classes", "5", "--option", "width=4", "--option", "depth=2"]) == 0
+    assert (
+        main(["summary", "unet", "--input", "1x32x48", "--classes", "5", "--option", "width=4", "--option", "depth=2"])
+        == 0
+    )
     told = capsys.readouterr().out
     assert "U-Net" in told
     assert "[1, 5, 32, 48]" in told
@@ -123,5 +129,7 @@ def test_threads_are_limited_inside_the_block_alone():
 def test_commands_listed_are_those_that_exist():
     from importlib import resources
 
-    modules = {path.name.removesuffix(".py") for path in resources.files(commands).iterdir() if path.name.endswith(".py")}
+    modules = {
+        path.name.removesuffix(".py") for path in resources.files(commands).iterdir() if path.name.endswith(".py")
+    }
     assert modules - {"__init__", "options"} == set(COMMANDS)

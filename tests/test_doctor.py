@@ -26,9 +26,17 @@ class cuda:
 STATES = {
     "not installed": (None, "absent", "not installed"),
     "another module is missing": ("import fastrlock_that_is_not_there", "absent", "import fails: No module named"),
-    "its library does not load": ("raise ImportError('libnvrtc.so.12:\\nno such file')", "absent", "libnvrtc.so.12: no such"),
+    "its library does not load": (
+        "raise ImportError('libnvrtc.so.12:\\nno such file')",
+        "absent",
+        "libnvrtc.so.12: no such",
+    ),
     "its import breaks": ("raise AttributeError('numpy has no bool8')", "absent", "import fails: numpy has no bool8"),
-    "no driver": (DEVICES.format(count="raise RuntimeError('cudaErrorInsufficientDriver')"), "no device", "Insufficient"),
+    "no driver": (
+        DEVICES.format(count="raise RuntimeError('cudaErrorInsufficientDriver')"),
+        "no device",
+        "Insufficient",
+    ),
     "no GPU": (DEVICES.format(count="return 0"), "no device", "0 devices"),
     "one GPU": (DEVICES.format(count="return 1"), "ready", "1 device, the first NVIDIA Imaginary 9000"),
     "two GPUs": (DEVICES.format(count="return 2"), "ready", "2 devices, the first NVIDIA Imaginary 9000"),

@@ -5,6 +5,8 @@ import sys
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.patches import FancyArrowPatch
 from networks import NETWORKS, chain, small_unet, two_streams, unpooling
 
 from minisegnet.diagram import arrange, halvings, words_for
@@ -55,8 +57,7 @@ def test_every_block_is_told_with_its_shape(name):
 def test_no_text_leaves_its_box_and_no_boxes_overlap(name):
     build, shapes = PICTURES[name]
     figure = draw(build(), input_shape=shapes)
-    figure.canvas.draw()
-    renderer = figure.canvas.get_renderer()
+    renderer = FigureCanvasAgg(figure).get_renderer()
     legend_and_bands = figure.axes[0].texts[: len({block.level for block in arrange(build())})]
     boxes, _ = place(arrange(build()), build().shapes(*shapes))
     dpi = figure.dpi
@@ -73,7 +74,7 @@ def test_no_text_leaves_its_box_and_no_boxes_overlap(name):
             assert (box.x - box.width / 2) * dpi <= extent.x0 and extent.x1 <= (box.x + box.width / 2) * dpi
     width, height = figure.get_size_inches()
     for i, a in enumerate(boxes):
-        assert 0 < a.x - a.width / 2 and a.x + a.width / 2 < width and 0 < a.y - a.height / 2 < height
+        assert a.width / 2 < a.x < width - a.width / 2 and a.height / 2 < a.y < height - a.height / 2
         for b in boxes[:i]:
             assert abs(a.x - b.x) >= (a.width + b.width) / 2 or abs(a.y - b.y) >= (a.height + b.height) / 2
 
@@ -132,8 +133,6 @@ def test_chains_are_gathered_up_to_where_something_else_reads():
 
 
 def test_indices_are_drawn_dashed():
-    from matplotlib.patches import FancyArrowPatch
-
     arrows = [patch for patch in draw(unpooling()).axes[0].patches if isinstance(patch, FancyArrowPatch)]
     assert sorted(arrow.get_linestyle() != "-" for arrow in arrows) == [False] * 5 + [True]
 

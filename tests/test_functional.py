@@ -171,6 +171,7 @@ ERRORS = [
         ShapeError,
         "bed_of_nails2d with stride (2, 2) puts 5 x 6 values on at least 9 x 11; output_size is (8, 11)",
     ),
+    (lambda: bed_of_nails2d_forward(X, 2, output_size=(9, 10)), ShapeError, "output_size is (9, 10)"),
     (lambda: reflection_pad2d_forward(X, (1, 2)), OptionError, "padding must be an int or (left, right, top, bottom)"),
     (lambda: reflection_pad2d_forward(X, -1), OptionError, "none negative; got -1"),
     (
@@ -194,6 +195,7 @@ ERRORS = [
         ShapeError,
         "a crop of 3 x 6 at row 3, column 0 does not lie inside an image of 5 x 6",
     ),
+    (lambda: crop_forward(X, 0, 4, 5, 3), ShapeError, "a crop of 5 x 3 at row 0, column 4"),
     (lambda: crop_forward(X, -1, 0, 3, 3), ShapeError, "at row -1, column 0"),
     (lambda: crop_forward(X, 0, 0, 0, 3), ShapeError, "a crop of 0 x 3"),
     (lambda: crop_forward(X, 0.5, 0, 2, 3), OptionError, "top must be an int; got 0.5"),

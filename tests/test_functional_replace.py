@@ -1,5 +1,7 @@
 """A user's own functions in the place of ours: who is called, what is checked, and what is put back afterwards."""
 
+from inspect import signature
+
 import numpy as np
 import pytest
 from cases import cases
@@ -102,6 +104,22 @@ def test_it_gets_arrays_by_position_and_every_option_by_name_as_the_caller_wrote
         assert seen["options"] == {"stride": [1, 1], "padding": (0, 1), "dilation": 1}
         functional.conv2d_forward(np.zeros((1, 2, 3, 6), np.float32), WEIGHT)
         assert seen["arrays"][2] is None and seen["options"] == {"stride": 1, "padding": 0, "dilation": 1}
+
+
+@pytest.mark.parametrize("operation, count", functional.OPERATIONS.items())
+def test_as_many_arrays_come_by_position_as_the_contract_counts(operation, count):
+    seen = {}
+
+    def forward(*arrays, **options):
+        seen.update(count=len(arrays), options=list(options))
+        return getattr(reference, f"{operation}_forward")(*arrays, **options)
+
+    halves = {f"{operation}_forward": forward, f"{operation}_backward": twice_back}
+    case = cases(operation, dtypes=["float32"])[0].values[0]
+    with minisegnet.replace(**halves):
+        case.forward(functional, *case.draw())
+    names = list(signature(getattr(functional, f"{operation}_forward")).parameters)
+    assert seen == {"count": count, "options": names[count:]}
 
 
 @pytest.mark.parametrize("operation", functional.OPERATIONS)

@@ -1,6 +1,7 @@
 """A graph computes what its layers do by hand, forward, backward and step by step, and holds no more than it needs."""
 
 import copy
+import gc
 import weakref
 
 import numpy as np
@@ -10,13 +11,7 @@ from networks import NETWORKS, assert_equal, built, gradients, several, small_un
 import minisegnet
 from minisegnet.errors import ShapeError
 from minisegnet.graph import Graph
-from minisegnet.layers import (
-    Concat,
-    Conv2d,
-    Dropout,
-    Layer,
-    ReLU,
-)
+from minisegnet.layers import Concat, Conv2d, Dropout, Layer, MaxUnpool2d, ReLU
 
 networks = pytest.mark.parametrize("name", NETWORKS)
 
@@ -81,7 +76,8 @@ def test_gradients_equal_central_differences(name, backend):
 
 
 @networks
-def test_steps_are_forward_and_backward_to_the_bit(name):
+@pytest.mark.parametrize("by_position", [False, True])
+def test_steps_are_forward_and_backward_to_the_bit(name, by_position):
     graph, inputs, dys = built(name, seed=5)
     stepped = copy.deepcopy(graph)
     for net in (graph, stepped):  # gradients that are there already are added to
@@ -90,7 +86,7 @@ def test_steps_are_forward_and_backward_to_the_bit(name):
     outputs = several(graph.forward(*inputs))
     dinputs = several(graph.backward(dys))
 
-    steps = list(stepped.steps(*inputs, dy=lambda outputs: dys))
+    steps = list(stepped.steps(*inputs, dys) if by_position else stepped.steps(*inputs, dy=lambda outputs: dys))
     forward = [step for step in steps if step.direction == "forward"]
     back = [step for step in steps if step.direction == "backward"]
     assert [step.node for step in forward] == [node.name for node in graph.layer_nodes()]
@@ -213,6 +209,20 @@ def test_a_layer_that_hands_on_its_gradient_is_safe():
     np.testing.assert_array_equal(dy, before)
 
 
+def test_what_a_layer_gives_back_for_indices_is_no_gradient():
+    class Unpool(MaxUnpool2d):
+        def backward(self, dy, cache):
+            dx = super().backward(dy, cache)
+            return dx, np.ones_like(dx)
+
+    graph, (image,), (dy,) = built("unpooling", seed=22)
+    graph.forward(image)
+    wanted = graph.backward(dy)
+    graph.nodes["unpool"].layer.__class__ = Unpool
+    graph.forward(image)
+    np.testing.assert_array_equal(graph.backward(dy), wanted)
+
+
 def test_replaced_operations_train_a_network():
     graph, (image,), (dy,) = built("small U-Net", seed=12)
     wanted, calls = graph.forward(image), []
@@ -235,23 +245,38 @@ def test_replaced_operations_train_a_network():
 
 
 class Watched(Layer):
-    """Doubles its input, and notes which of the values before are still alive."""
+    """Doubles its input, and notes how many of the values and caches made before are still alive."""
 
     def __init__(self, made, alive):
         super().__init__()
         self.made, self.alive = made, alive
 
     def forward(self, x):
-        self.alive.append(sum(reference() is not None for reference in self.made))
-        y = 2 * x
-        self.made.append(weakref.ref(y))
-        return y, np.empty(3)
+        y, cache = self.double(x), np.empty(3)
+        self.made.append((weakref.ref(y), weakref.ref(cache)))
+        return y, cache
 
     def backward(self, dy, cache):
-        self.alive.append(sum(reference() is not None for reference in self.made))
-        dx = 2 * dy
-        self.made.append(weakref.ref(dx))
+        dx = self.double(dy)
+        self.made.append((weakref.ref(dx), lambda: None))
         return dx
+
+    def double(self, x):
+        self.alive.append(tuple(sum(made() is not None for made in kind) for kind in zip(*self.made, strict=True)))
+        return 2 * x
+
+
+def test_a_graph_goes_with_its_last_name():
+    """No cycle holds the caches of the last pass until the garbage collector comes by."""
+    graph, inputs, _ = built("chain", seed=21)
+    graph.forward(*inputs)
+    gone = weakref.ref(graph)
+    gc.disable()
+    try:
+        del graph
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("direction", ["forward", "predict", "backward"])
@@ -268,7 +293,8 @@ def test_values_are_let_go_after_their_last_use(direction):
         graph.backward(image)
     else:
         getattr(graph, direction)(image)
-    assert alive == [0, 1, 1, 1, 1, 1]
+    caches = range(1, 6) if direction == "forward" else [0] * 5
+    assert alive == [(), *((1, kept) for kept in caches)]
 
 
 # ------------------------------------------------------------------------------------------------------ shapes

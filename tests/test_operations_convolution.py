@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from conftest import assert_close
 
+from minisegnet import functional
+
 OPTIONS = [
     {},
     {"stride": 2, "padding": 1},
@@ -45,6 +47,35 @@ def test_transposed_convolution_is_a_bed_of_nails_and_a_convolution_with_the_fil
     turned = weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
     wanted, _ = backend.conv2d_forward(nails, turned, None, padding=2)
     assert_close(y, wanted, 1e-14)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_large_image_is_its_parts_put_together(stride):
+    """On numpy, which computes an image of this size in several blocks, and each of its parts in one."""
+    rng = np.random.default_rng(stride)
+    x, weight = rng.standard_normal((2, 8, 241, 70)), rng.standard_normal((3, 8, 3, 3))
+    y, cache = functional.conv2d_forward(x, weight, None, stride)
+    dy = rng.standard_normal(y.shape)
+    dx, dweight, _ = functional.conv2d_backward(dy, cache)
+    up, cache_of_transpose = functional.conv_transpose2d_forward(
+        dy, weight, None, stride, output_padding=(0, stride - 1)
+    )
+    back, dweight_of_transpose, _ = functional.conv_transpose2d_backward(x, cache_of_transpose)
+
+    dx_of_parts, dweight_of_parts = np.zeros_like(dx), np.zeros_like(dweight)
+    for first in range(0, y.shape[2], 9):
+        rows = slice(first, min(first + 9, y.shape[2]))
+        seen = slice(rows.start * stride, (rows.stop - 1) * stride + 3)
+        part, cache = functional.conv2d_forward(x[:, :, seen], weight, None, stride)
+        assert_close(part, y[:, :, rows], 1e-13)
+        dpart, dweight_of_part, _ = functional.conv2d_backward(dy[:, :, rows], cache)
+        dx_of_parts[:, :, seen] += dpart
+        dweight_of_parts += dweight_of_part
+    assert_close(dx, dx_of_parts, 1e-13)
+    assert_close(dweight, dweight_of_parts, 1e-12)
+    assert_close(up, dx, 1e-13, "transposed, forward")
+    assert_close(back, y, 1e-13, "transposed, backward")
+    assert_close(dweight_of_transpose, dweight, 1e-12, "transposed, dweight")
 
 
 def test_where_a_window_sees_only_padding_there_is_only_bias(backend):

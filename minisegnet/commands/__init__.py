@@ -1,1 +1,1 @@
-"""The commands of `minisegnet`, one a module: its docstring is the help, `run` does the work and returns the exit code."""
+"""The commands of `minisegnet`, one a module: its docstring is the help, `run` does it and returns the exit code."""

@@ -63,20 +63,24 @@ def check_classes(recipe: Recipe, dataset: Dataset, name: str) -> None:
     """Raise DataError unless the data's classes are those of the network, in their order."""
     if list(dataset.classes) != list(recipe.classes):
         raise DataError(
-            f"{name} has the {len(dataset.classes)} classes {', '.join(dataset.classes)}, and the network was trained on "
-            f"the {len(recipe.classes)} classes {', '.join(recipe.classes)}; give data with the same classes in the same order"
+            f"{name} has the {len(dataset.classes)} classes {', '.join(dataset.classes)}, and the network was trained "
+            f"on the {len(recipe.classes)} classes {', '.join(recipe.classes)}; give data with those, in that order"
         )
 
 
 def as_csv(confusion: ConfusionMatrix, recipe: Recipe) -> str:
     """A line for each class; a score that does not exist is left empty."""
-    lines = ["class,iou,dice,accuracy,pixels"]
+    import csv
+    import io
+
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["class", "iou", "dice", "accuracy", "pixels"])
     for name, *scores, pixels in zip(
         recipe.classes, confusion.iou, confusion.dice, confusion.accuracy, confusion.true, strict=True
     ):
-        quoted = '"' + name.replace('"', '""') + '"'
-        lines.append(",".join([quoted, *("" if score is None else str(score) for score in map(_number, scores)), str(pixels)]))
-    return "\n".join(lines) + "\n"
+        table.writerow([name, *map(_number, scores), pixels])
+    return text.getvalue()
 
 
 def as_json(confusion: ConfusionMatrix, recipe: Recipe) -> str:

@@ -36,7 +36,7 @@ def at_least(smallest: int) -> Any:
     return read
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
+def add_model_options(parser: argparse._ActionsContainer) -> None:
     """--option, for the arguments of `models.create`."""
     parser.add_argument(
         "--option",
@@ -48,7 +48,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_threads(parser: argparse.ArgumentParser) -> None:
+def add_threads(parser: argparse._ActionsContainer) -> None:
     """--threads, see `limited_threads`."""
     parser.add_argument(
         "--threads", type=at_least(1), metavar="N", help="threads of the BLAS (default: as it chooses, often all cores)"

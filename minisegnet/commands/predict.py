@@ -31,9 +31,13 @@ SOME_FAILED = 1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", help="best.npz or last.npz of a run")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image files, or folders of them")
-    parser.add_argument("--out", required=True, metavar="DIR", type=Path, help="folder for the results, made if need be")
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", type=Path, help="folder for the results, made if need be"
+    )
     parser.add_argument("--overlay", action=argparse.BooleanOptionalAction, default=True, help="write overlays (yes)")
-    parser.add_argument("--probabilities", action="store_true", help="write the probability of every class at every pixel")
+    parser.add_argument(
+        "--probabilities", action="store_true", help="write the probability of every class at every pixel"
+    )
     add_prediction_options(parser)
     add_threads(parser)
 
@@ -59,8 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{len(jobs) - len(failures)} of {len(jobs)} images predicted, into {arguments.out}")
     if failures:
         print(f"minisegnet: {len(failures)} of {len(jobs)} images failed:", file=sys.stderr)
-        for path, problem in failures:
-            print(f"  {problem}" if str(path) in problem else f"  {path}: {problem}", file=sys.stderr)
+        for path, told in failures:
+            print(f"  {told}" if str(path) in told else f"  {path}: {told}", file=sys.stderr)
     return SOME_FAILED if failures else 0
 
 
@@ -97,7 +101,9 @@ def plan(given: list[str], out: Path, overlay: bool, probabilities: bool, checkp
     for job in jobs:
         for target in job.targets():
             if target.resolve() in inputs:
-                raise DataError(f"{target} is itself one of the files read, and would be replaced; choose another --out")
+                raise DataError(
+                    f"{target} is itself one of the files read, and would be replaced; choose another --out"
+                )
             if target in makers:
                 raise DataError(
                     f"{makers[target]} and {job.image} would both be written to {target}; predict them into two folders"
@@ -112,7 +118,9 @@ def images_of(path: Path) -> list[Path]:
 
     if not path.is_dir():
         return [path]
-    images = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
+    images = sorted(
+        file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+    )
     if not images:
         raise DataError(f"no image in the folder {path}: it has no file ending in {', '.join(sorted(SUFFIXES))}")
     return images

@@ -40,14 +40,14 @@ def threshold_baseline(train: Dataset, test: Dataset, train_count: int = 48) -> 
         predict = _fit(partial(layers, sigma=sigma, even=even), learned)
         score = _mean_iou([predict(s.image) for s in chosen_on], [s.labels for s in chosen_on], len(train.classes))
         if score > best_score:
-            best_score, best = score, partial(layers, sigma=sigma, even=even); print(best,best_score)
+            best_score, best = score, partial(layers, sigma=sigma, even=even)
     assert best is not None
     predict = _fit(best, samples)
     return [predict(test[index].image) for index in range(len(test))]
 
 
 def _recipes() -> list[Callable[..., Iterator[np.ndarray]]]:
-    return [_far_from_background, *(partial(_colour_clusters, clusters=k) for k in (2, 3, 5))]
+    return [_far_from_background, *(partial(_colour_clusters, clusters=k) for k in (2, 3, 5, 8))]
 
 
 def _smooth(image: np.ndarray, sigma: float, even:bool) -> np.ndarray:

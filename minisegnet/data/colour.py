@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minisegnet.data.sample import Sample
+from minisegnet.data.settings import interval, keep
 from minisegnet.errors import DataError, OptionError, ShapeError
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # how bright red, green and blue look (ITU-R BT.601)
@@ -31,8 +32,8 @@ class ColorJitter:
 
     def __post_init__(self) -> None:
         for name in ("brightness", "contrast", "saturation"):
-            _keep_interval(self, name, around=1.0, least=0.0, most=np.inf)
-        _keep_interval(self, "hue", around=0.0, least=-0.5, most=0.5)
+            keep(self, **{name: interval(f"ColorJitter: {name}", getattr(self, name), around=1.0, least=0.0)})
+        keep(self, hue=interval("ColorJitter: hue", self.hue, around=0.0, least=-0.5, most=0.5))
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         image = _unit_image(sample, "ColorJitter")
@@ -120,7 +121,7 @@ class Normalize:
             if values.ndim != 1 or not np.isfinite(values).all() or (name == "std" and not (values > 0).all()):
                 above = ", above 0" if name == "std" else ""
                 raise OptionError(f"Normalize: {name} must be a number for each channel{above}; got {values.tolist()}")
-            object.__setattr__(self, name, tuple(values.tolist()))
+            keep(self, **{name: tuple(values.tolist())})
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         for name in ("mean", "std"):
@@ -141,20 +142,3 @@ def _unit_image(sample: Sample, transform: str) -> np.ndarray:
             f"{sample.image.max():g}. Put it before Normalize"
         )
     return sample.image
-
-
-def _keep_interval(transform: Any, name: str, around: float, least: float, most: float) -> None:
-    """A setting d as the interval (around - d, around + d), or a pair as it is, checked."""
-    given = getattr(transform, name)
-    try:
-        low, high = (max(least, around - given), around + given) if np.isscalar(given) else given
-        low, high = float(low), float(high)
-        fits = least <= low <= high <= most and not (np.isscalar(given) and given < 0)
-    except (TypeError, ValueError):
-        fits = False
-    if not fits:
-        raise OptionError(
-            f"{type(transform).__name__}: {name} must be a number from 0, or (least, most), within {least:g} to "
-            f"{most:g}; got {given!r}"
-        )
-    object.__setattr__(transform, name, (low, high))

@@ -1,9 +1,10 @@
-"""How a sample is read anew at other places: the one way in which image, labels, instances and weights move together."""
+"""How a sample is read anew at other places: the one way in which image, labels, instances and weights move."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import map_coordinates
@@ -27,9 +28,10 @@ def height_and_width(sample: Sample) -> tuple[int, int]:
     for name in PLANES:
         plane = getattr(sample, name)
         if plane is not None and plane.shape != shape[1:]:
+            size = " x ".join(map(str, plane.shape))
             raise DataError(
-                f"{sample.name}: the image is {shape[1]} x {shape[2]} and its {name} {' x '.join(map(str, plane.shape))}; "
-                "they must be of one size: is this the mask of another image, or one that was scaled?"
+                f"{sample.name}: the image is {shape[1]} x {shape[2]} and its {name} {size}; they must be of one size: "
+                "is this the mask of another image, or one that was scaled?"
             )
     return shape[1:]
 
@@ -37,9 +39,11 @@ def height_and_width(sample: Sample) -> tuple[int, int]:
 def move(sample: Sample, function: Callable[[np.ndarray], np.ndarray]) -> Sample:
     """Whatever the sample has, each array through a function that moves pixels along the last two axes."""
     height_and_width(sample)
-    planes = {name: getattr(sample, name) for name in PLANES}
-    moved = {name: np.ascontiguousarray(function(plane)) for name, plane in planes.items() if plane is not None}
-    return replace(sample, image=np.ascontiguousarray(function(sample.image)), **moved)
+    arrays = {name: getattr(sample, name) for name in ("image", *PLANES)}
+    moved: dict[str, Any] = {
+        name: np.ascontiguousarray(function(array)) for name, array in arrays.items() if array is not None
+    }
+    return replace(sample, **moved)
 
 
 def at_pixels(sample: Sample, rows: np.ndarray, columns: np.ndarray, label_fill: int | None = None) -> Sample:
@@ -90,8 +94,13 @@ def mirrored(index: np.ndarray, size: int) -> np.ndarray:
 
 def _filled(sample: Sample, outside: np.ndarray, label_fill: int | None) -> Sample:
     """Labels `label_fill` and instances 0 outside; the sample as it is if there is no such label."""
-    if label_fill is None or sample.labels is None:
+    if label_fill is None:
         return sample
-    labels = np.where(outside, np.int32(label_fill), sample.labels)
-    instances = None if sample.instances is None else np.where(outside, np.int32(0), sample.instances)
-    return replace(sample, labels=labels, instances=instances)
+    fills = {"labels": label_fill, "instances": 0}
+    planes = {name: getattr(sample, name) for name in fills}
+    filled = {
+        name: np.where(outside, plane.dtype.type(fills[name]), plane)
+        for name, plane in planes.items()
+        if plane is not None
+    }
+    return replace(sample, **filled)

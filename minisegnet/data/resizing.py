@@ -10,7 +10,7 @@ import numpy as np
 
 from minisegnet.data.resampling import at_pixels, height_and_width, move
 from minisegnet.data.sample import Sample
-from minisegnet.errors import OptionError
+from minisegnet.data.settings import interval, keep
 from minisegnet.shapes import pair
 
 
@@ -28,7 +28,7 @@ class Resize:
 
     def __post_init__(self) -> None:
         checked = pair(self.size, "Resize: size", minimum=1)
-        object.__setattr__(self, "size", checked if isinstance(self.size, tuple | list) else checked[0])
+        keep(self, size=checked if isinstance(self.size, tuple | list) else checked[0])
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         height, width = height_and_width(sample)
@@ -51,12 +51,12 @@ class RandomResizedCrop:
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", pair(self.size, "RandomResizedCrop: size", minimum=1))
-        for name, most in (("scale", 1.0), ("ratio", np.inf)):
-            low, high = getattr(self, name)
-            if not 0 < low <= high <= most:
-                raise OptionError(f"RandomResizedCrop: {name} must be (least, most), above 0; got {(low, high)}")
-            object.__setattr__(self, name, (float(low), float(high)))
+        keep(
+            self,
+            size=pair(self.size, "RandomResizedCrop: size", minimum=1),
+            scale=interval("RandomResizedCrop: scale", self.scale, least=0.0, most=1.0),
+            ratio=interval("RandomResizedCrop: ratio", self.ratio, least=1e-3, most=1e3),
+        )
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         height, width = height_and_width(sample)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from minisegnet.data.resampling import height_and_width
@@ -31,9 +33,11 @@ def check_sample(sample: Sample, dataset: Dataset, when: str = "") -> None:
                 f"{name}: {field} must be an array of {np.dtype(dtype)}; got {given}. "
                 f"Convert it with .astype(np.{np.dtype(dtype)}){hint}"
             )
-    height_and_width(sample)
+    height_and_width(replace(sample, name=name))
     if len(sample.image) != dataset.channels:
-        raise DataError(f"{name}: the image has {len(sample.image)} channels, but the data set's have {dataset.channels}")
+        raise DataError(
+            f"{name}: the image has {len(sample.image)} channels, but those of the data set have {dataset.channels}"
+        )
     check_finite(sample.image, f"{name}: the image")
     if sample.pixel_weight is not None:
         check_finite(sample.pixel_weight, f"{name}: pixel_weight")
@@ -66,8 +70,8 @@ def check_labels(labels: np.ndarray, num_classes: int, ignore_index: int | None,
         return
     row, column = (int(i) for i in np.argwhere(stray)[0])
     value = int(labels[row, column])
-    values, counts = np.unique(labels[stray], return_counts=True)
-    others = f", of the values {', '.join(map(str, values[:8]))}{', ...' if len(values) > 8 else ''}" * (len(values) > 1)
+    values = np.unique(labels[stray]).tolist()
+    listed = ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")
     way_out = (
         f"if {value} means 'no class', open the data set with ignore_index={value}"
         if ignore_index is None
@@ -75,5 +79,5 @@ def check_labels(labels: np.ndarray, num_classes: int, ignore_index: int | None,
     )
     raise LabelError(
         f"{name}: label {value} at row {row}, column {column} is outside the classes 0 to {num_classes - 1} "
-        f"({int(counts.sum())} of {labels.size} pixels are{others}); {way_out}"
+        f"({int(stray.sum())} of {labels.size} pixels are; their values: {listed}); {way_out}"
     )

@@ -177,13 +177,18 @@ def _colour(rng: np.random.Generator) -> np.ndarray:
 
 def _texture(rng: np.random.Generator, height: int, width: int, colour: np.ndarray, spread: float) -> np.ndarray:
     """Colours (3, height, width) that wander from one by about `spread`: smooth noise, stripes or both."""
-    pattern = np.zeros((2, height, width), np.float32)
-    shares = rng.dirichlet((0.7, 0.7))
-    pattern[0] = shares[0] * _smooth_noise(rng, height, width)
-    pattern[1] = shares[1] * _stripes(rng, height, width)
-    directions = rng.standard_normal((3, 2))
-    directions *= spread / np.linalg.norm(directions, axis=0)
-    return (colour[:, None] + directions @ pattern.reshape(2, -1)).astype(np.float32).reshape(3, height, width)
+    field = _field(rng, height, width, 2, 4)
+    other = _colour(rng)
+    far = other - colour
+    far *= spread / np.linalg.norm(far)
+    return (colour[:, None, None] + far[:, None, None] * field).astype(np.float32)
+
+
+def _field(rng, height, width, lo, hi):
+    global POINTS
+    keep = POINTS; POINTS = (lo, hi)
+    n = _smooth_noise(rng, height, width); POINTS = keep
+    return (n - n.min()) / (n.max() - n.min()) - 0.5
 
 
 def _clouds(rng, height, width, spread):

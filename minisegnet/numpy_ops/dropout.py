@@ -11,13 +11,17 @@ WORD_BITS = np.uint64(32)
 
 
 def dropout_forward(x, p=0.5, seed=0):
-    kept = philox(seed, x.size) >= p * 2**32
-    scale = np.where(kept, 1 / (1 - p) if p < 1 else 0.0, 0.0).astype(x.dtype).reshape(x.shape)
-    return np.multiply(x, scale, order="C"), scale
+    kept = (philox(seed, x.size) >= p * 2**32).reshape(x.shape)
+    scale = x.dtype.type(1 / (1 - p) if p < 1 else 0)
+    return _scaled(x, kept, scale), (kept, scale)
 
 
-def dropout_backward(dy, scale):
-    return np.multiply(dy, scale, order="C")
+def dropout_backward(dy, saved):
+    return _scaled(dy, *saved)
+
+
+def _scaled(x, kept, scale):
+    return np.asarray(np.where(kept, x * scale, x.dtype.type(0)), order="C")
 
 
 def philox(seed, count):

@@ -11,7 +11,7 @@ def batch_norm2d_forward(x, weight, bias, mean=None, var=None, eps=1e-5):
         mean = x.mean((0, 2, 3))
         var = np.square(x - mean[CHANNELS_LAST_TWO]).mean((0, 2, 3))
     scale = (1 / np.sqrt(var + eps)).astype(x.dtype)
-    normal = x - mean[CHANNELS_LAST_TWO]
+    normal = np.subtract(x, mean[CHANNELS_LAST_TWO], order="C")
     normal *= scale[CHANNELS_LAST_TWO]
     y = normal * weight[CHANNELS_LAST_TWO]
     y += bias[CHANNELS_LAST_TWO]
@@ -26,7 +26,7 @@ def batch_norm2d_backward(dy, saved):
         count = dy.size // len(weight)
         share = normal * (dweight / count)[CHANNELS_LAST_TWO]
         share += (dbias / count)[CHANNELS_LAST_TWO]
-        dx = dy - share
+        dx = np.subtract(dy, share, order="C")
     else:
         dx = dy.copy()
     dx *= (scale * weight)[CHANNELS_LAST_TWO]

@@ -12,4 +12,4 @@ def unselect(dy, rows, columns, size):
     """dx[..., r, c] = sum of dy[..., i, j] over rows[i] = r and columns[j] = c."""
     picked_rows = np.eye(size[0], dtype=dy.dtype)[rows]
     picked_columns = np.eye(size[1], dtype=dy.dtype)[columns]
-    return picked_rows.T @ dy @ picked_columns
+    return np.ascontiguousarray(picked_rows.T @ dy @ picked_columns)

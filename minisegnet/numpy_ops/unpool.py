@@ -14,7 +14,8 @@ def max_unpool2d_forward(x, indices, output_size):
 
 
 def max_unpool2d_backward(dy, indices):
-    return np.take_along_axis(_planes(dy), _planes(indices), axis=2).reshape(indices.shape)
+    dx = np.take_along_axis(_planes(dy), _planes(indices), axis=2)
+    return np.ascontiguousarray(dx.reshape(indices.shape))
 
 
 def nearest_unpool2d_forward(x, output_size):
@@ -37,7 +38,7 @@ def bed_of_nails2d_forward(x, stride=2, output_size=None):
 
 
 def bed_of_nails2d_backward(dy, nails):
-    return np.ascontiguousarray(dy[nails])
+    return dy[nails].copy()
 
 
 def _nails(stride, shape):

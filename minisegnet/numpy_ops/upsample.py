@@ -10,12 +10,12 @@ def upsample_bilinear2d_forward(x, output_size, align_corners=False):
         interpolation(small, large, align_corners, x.dtype)
         for small, large in zip(x.shape[2:], pair(output_size), strict=True)
     )
-    return rows @ x @ columns.T, (rows, columns)
+    return np.ascontiguousarray(rows @ x @ columns.T), (rows, columns)
 
 
 def upsample_bilinear2d_backward(dy, saved):
     rows, columns = saved
-    return rows.T @ dy @ columns
+    return np.ascontiguousarray(rows.T @ dy @ columns)
 
 
 def interpolation(small, large, align_corners, dtype):

@@ -5,7 +5,7 @@ import numpy as np
 
 def batch_norm2d_forward(x, weight, bias, mean=None, var=None, eps=1e-5):
     N, C, H, W = x.shape
-    of_batch = mean is None
+    of_batch, eps = mean is None, x.dtype.type(eps)
     mean = np.zeros(C, x.dtype) if of_batch else np.array(mean)
     var = np.zeros(C, x.dtype) if of_batch else np.array(var)
     y = np.zeros(x.shape, x.dtype)

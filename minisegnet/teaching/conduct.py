@@ -36,6 +36,9 @@ class Subject(Protocol):
     def faults(self, upstream: list[np.ndarray]) -> list[str]:
         """What only this kind of subject can do wrong."""
 
+    def remarks(self, upstream: list[np.ndarray]) -> list[str]:
+        """What is no mistake here, but will be one elsewhere."""
+
 
 def watched_forward(subject: Subject) -> list[np.ndarray]:
     """Copies of the outputs. Raises Fault for a forward pass that no gradient can be checked of."""

@@ -86,10 +86,13 @@ class Examination:
             self.report.arrays.append(ArrayReport(name, array.shape, fault=fault, wrong=bool(fault)))
         fit = {found.name: np.asarray(gradients[found.name]) for found in self.report.arrays if not found.fault}
         here = Point(flat(outputs), upstream, fit)
-        looks = {found.name: self._look(found, here) for found in self.report.arrays if not found.fault}
+        filled = [found for found in self.report.arrays if not found.fault and fit[found.name].size]
+        looks = {found.name: self._look(found, here) for found in filled}
         if self.report.ok and len(fit) > 1 and self.directions:
             self._look_at_all(here)
         self._explain(here, looks)
+        if self.report.ok:
+            self.report.hints += self.subject.remarks(self._split(upstream))
 
     def _split(self, upstream: np.ndarray) -> list[np.ndarray]:
         """A fresh copy of the upstream gradient for each output."""

@@ -31,6 +31,7 @@ from minisegnet import functional
 from minisegnet.errors import BackendError
 from minisegnet.graph import Graph
 from minisegnet.layers.base import Layer
+from minisegnet.nodes import output_size
 from minisegnet.teaching.examination import examine
 from minisegnet.teaching.gradient_report import Report
 from minisegnet.teaching.subjects import GraphSubject, LayerSubject, OperationSubject, argument_names
@@ -56,12 +57,13 @@ def check_operation(
 
     operation       the name of one of ours, such as "conv2d"; or your forward function, followed by your backward
     inputs          its arguments; float arrays have gradients, in this order (the arrays of a list one by one)
-    options         further arguments by name; arrays among them have no gradients
+    options         further arguments by name; of your own functions, arrays among them count as having no gradients
     differentiable  names of the inputs that have gradients, if not all float arrays do; known for operations of ours
     upstream_seed, bound, elements, directions   see `minisegnet.teaching.examination.examine`
 
     Of an output that is several arrays, dy is the gradient by the first. Besides having the right gradients, the pair
-    must leave its arguments alone, take arrays of any strides, and compute in float32 when given float32.
+    must leave its arguments and its cache alone, and take arrays of any strides. Float32 that turns into float64 is
+    remarked.
 
     Raises BackendError for an unknown name or a missing backward, ShapeError or OptionError for inputs that check
     nothing, and whatever the pair itself raises.
@@ -154,8 +156,7 @@ def _blame(subject: GraphSubject, report: Report) -> None:
     shapes = {name: array.shape for name, array in subject.moved.items()}
     wrong = []
     for step in subject.graph.steps(*subject.inputs):
-        size_of = subject.graph.nodes[step.node].size_of
-        size = {} if size_of is None else {"output_size": shapes[size_of.node.name][2:]}
+        size: dict[str, Any] = output_size(subject.graph.nodes[step.node], shapes)
         shapes[step.node] = (step.output[0] if isinstance(step.output, tuple) else step.output).shape
         alone = check_layer(step.layer, *step.inputs, bound=report.bound, elements=16, **size)
         if not alone.ok:

@@ -119,9 +119,9 @@ class Report:
 
     @property
     def worst(self) -> Slope | None:
-        """The slope with the largest relative error, of a wrong array if there is one."""
-        found = [(array.wrong, array.error, array.worst) for array in self.arrays if array.worst is not None]
-        return max(found, key=lambda entry: entry[:2])[2] if found else None
+        """The slope with the largest relative error, of the wrong arrays if there are any; None if none was taken."""
+        among = [array for array in self.arrays if array.wrong] or self.arrays
+        return max((array.worst for array in among if array.worst), key=lambda slope: slope.error, default=None)
 
     def raise_if_wrong(self) -> Report:
         """Return the report, or raise GradientError with it as the message."""

@@ -13,7 +13,7 @@ from minisegnet import functional
 from minisegnet.errors import OptionError
 from minisegnet.graph import Graph
 from minisegnet.layers.base import Layer, Parameter
-from minisegnet.teaching.conduct import Fault, copies, equal, restore
+from minisegnet.teaching.conduct import Fault, equal
 
 Places = list[tuple[str, Any]]  # the inputs by name, the arrays of a list one by one
 
@@ -29,11 +29,15 @@ class OperationSubject:
         name = getattr(forward, "__name__", type(forward).__name__)
         self.title = name.removesuffix("_forward")
         self.pair = forward, backward
+        ours = getattr(functional, name, None) is forward
+        if ours:  # its arrays may be given by name, too
+            call = inspect.signature(forward).bind(*inputs, **options)
+            inputs, options = call.args, call.kwargs
         self.inputs = each(doubled, inputs)
         self.options = dict(zip(options, each(doubled, tuple(options.values())), strict=True))
         self.places = places(argument_names(forward, len(inputs)), self.inputs)
         self.wanted = wanted_names(self.places, differentiable)
-        if differentiable is None and getattr(functional, name, None) is forward:
+        if ours and differentiable is None:
             _, cache = forward(*each(np.copy, self.inputs), **self.options)  # it knows how many have gradients
             self.wanted = [place for place, _ in self.places[: len(cache.inputs)]]
         watched = arrays_of(self.places)
@@ -48,30 +52,35 @@ class OperationSubject:
         return assigned(self.pair[1](upstream[0], cache), self.places, self.wanted)
 
     def faults(self, upstream: list[np.ndarray]) -> list[str]:
-        """Arrays in another memory order must give the same, and float32 must give float32."""
+        """Arrays in another memory order must give the same."""
         (y,), cache = self.forward()
         gradients = self.backward([upstream[0].copy()], cache)
-        told = []
-
-        (other,), theirs = self._again(strided, upstream[0])
+        try:
+            other, theirs = self._again(strided, upstream[0])
+        except Exception as problem:
+            return [f"arrays that are not C-contiguous raise {type(problem).__name__}: {problem}"]
         differing = [name for name in gradients if not equal(theirs[name], gradients[name])]
-        if not equal(other, y) or differing:
-            what = "y" if not equal(other, y) else f"the gradient of {', '.join(differing)}"
-            told.append(f"{what} differs when the arrays are not C-contiguous: never write through a reshaped array")
+        if equal(other, y) and not differing:
+            return []
+        what = f"the gradient of {', '.join(differing)}" if equal(other, y) else "y"
+        return [f"{what} differs when the arrays are not C-contiguous: never write through a reshaped array"]
 
-        (other,), theirs = self._again(single, upstream[0])
-        found = {"y": other} | {f"the gradient of {name}": gradient for name, gradient in theirs.items()}
-        for name, array in found.items():
-            if isinstance(array, np.ndarray) and array.dtype == np.float64:
-                told.append(f"{name} is float64 for float32 inputs: make arrays with dtype=x.dtype")
-        return told
+    def remarks(self, upstream: list[np.ndarray]) -> list[str]:
+        """Arrays that do not keep the inputs' type: no mistake of the gradient, but training is in float32."""
+        try:
+            y, gradients = self._again(single, upstream[0])
+        except Exception:  # a pair that holds float64 arrays of its own takes no others
+            return []
+        found = {"y": y} | {f"the gradient of {name}": gradient for name, gradient in gradients.items()}
+        double = [name for name, array in found.items() if getattr(array, "dtype", None) == np.float64]
+        return [f"for float32 inputs {name} is float64: make arrays with dtype=x.dtype" for name in double]
 
-    def _again(self, change: Callable, upstream: np.ndarray) -> tuple[list[np.ndarray], dict[str, Any]]:
-        """Both passes for inputs, options and dy changed in form."""
+    def _again(self, change: Callable, upstream: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        """The output and the gradients for inputs, options and dy changed in form."""
         options = dict(zip(self.options, each(change, tuple(self.options.values())), strict=True))
-        outputs, cache = first_output(self.pair[0](*each(change, self.inputs), **options))
-        upstream = change(upstream).astype(outputs[0].dtype, copy=False)
-        return outputs, assigned(self.pair[1](upstream, cache), self.places, self.wanted)
+        (y,), cache = first_output(self.pair[0](*each(change, self.inputs), **options))
+        dy = change(upstream).astype(y.dtype, copy=False)
+        return y, assigned(self.pair[1](dy, cache), self.places, self.wanted)
 
 
 class LayerSubject:
@@ -116,15 +125,14 @@ class LayerSubject:
         told = not_added_up(self.parameters, lambda: self.layer.backward(upstream[0].copy(), cache))
         _, cache = self.forward()
         before = self.backward([upstream[0].copy()], cache)
-        kept = copies(self.moved)
-        for array in self.moved.values():
-            array[...] = array[..., ::-1] + 1 if array.ndim else array + 1
-        self.forward()  # the same layer at another place of a network
-        restore(self.moved, kept)
+        self.layer.forward(*each(otherwise, self.inputs), **self.options)  # as at another place of a network
         after = self.backward([upstream[0].copy()], cache)
         if not all(equal(after[name], before[name]) for name in before):
             told.append("backward depends on the last forward pass, not on its cache alone: keep nothing on self")
         return told
+
+    def remarks(self, upstream: list[np.ndarray]) -> list[str]:
+        return []
 
 
 class GraphSubject:
@@ -166,6 +174,9 @@ class GraphSubject:
         """Gradients must add up."""
         self.forward()
         return not_added_up(self.parameters, lambda: self._backward([dy.copy() for dy in upstream]))
+
+    def remarks(self, upstream: list[np.ndarray]) -> list[str]:
+        return []
 
 
 class Held:
@@ -240,6 +251,8 @@ def wanted_names(inputs: Places, differentiable: Sequence[str] | None) -> list[s
 def assigned(gradients: Any, inputs: Places, wanted: list[str]) -> dict[str, Any]:
     """Which gradient belongs to which input: one for each wanted, or for each array, or for each input."""
     given = flattened(gradients)
+    while len(given) > len(inputs) and given[-1] is None:  # of an input left at its default
+        given.pop()
     values = dict(inputs)
     arrays = [name for name, value in inputs if value is None or isinstance(value, np.ndarray)]
     present = [name for name in wanted if values[name] is not None]
@@ -249,7 +262,7 @@ def assigned(gradients: Any, inputs: Places, wanted: list[str]) -> dict[str, Any
             return {name: found.get(name) for name in present}
     raise Fault(
         f"backward must return {len(present)} gradients, of {', '.join(present)} in this order; got {len(given)} "
-        "(name those that have one with differentiable=[...], if not all have)"
+        "(differentiable=[...] names the inputs that have one, if not all float arrays have)"
     )
 
 
@@ -308,6 +321,11 @@ def single(array: np.ndarray) -> np.ndarray:
 def strided(array: np.ndarray) -> np.ndarray:
     """The same values in another memory order."""
     return np.asfortranarray(array) if array.ndim > 1 else np.repeat(array, 2)[::2] if array.ndim else array
+
+
+def otherwise(array: np.ndarray) -> np.ndarray:
+    """Other floats of the same kind, integers as they are."""
+    return array[..., ::-1] / 2 if array.dtype.kind == "f" and array.ndim else array
 
 
 def in_double(layer: Layer) -> Layer:

@@ -38,11 +38,7 @@ def save_checkpoint(path: str | Path, arrays: Mapping[str, np.ndarray], metadata
             raise CheckpointError(f"{path}: array {name!r} holds {array.dtype}; a checkpoint takes numbers alone")
         if name == METADATA:
             raise CheckpointError(f"{path}: the name {METADATA!r} is taken by the metadata; name the array otherwise")
-    try:
-        text = json.dumps(metadata, default=_as_json)
-    except (TypeError, ValueError) as problem:
-        raise CheckpointError(f"{path}: the metadata cannot be written as JSON: {problem}") from problem
-    arrays[METADATA] = np.frombuffer(text.encode(), np.uint8)
+    arrays[METADATA] = np.frombuffer(as_json(metadata).encode(), np.uint8)
     with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             # A ZipInfo carries no clock time: the same state gives the same bytes.
@@ -125,7 +121,15 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _as_json(value: Any) -> Any:
+def as_json(metadata: Mapping[str, Any]) -> str:
+    """Metadata as JSON, NumPy's arrays and numbers as lists and numbers. Raises CheckpointError for other things."""
+    try:
+        return json.dumps(metadata, default=_plain)
+    except (TypeError, ValueError, RecursionError) as problem:
+        raise CheckpointError(f"the metadata cannot be written as JSON: {problem}") from problem
+
+
+def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biuf":
         return value.tolist()
     raise TypeError(f"{type(value).__name__} {value!r} has no place in JSON")
@@ -182,7 +186,7 @@ def _read(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.nda
     """One array, its size checked against its header's claim before it gets memory, its bytes against their CRC."""
     with archive.open(info) as member:
         shape, fortran_order, dtype = _header(path, info, member)
-        if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != info.file_size - member.tell():
+        if math.prod(shape) * dtype.itemsize != info.file_size - member.tell():
             raise ValueError(f"{info.filename} claims the shape {shape}, which its {info.file_size} bytes do not hold")
         values = member.read()
     array = np.ndarray(shape, dtype, values, order="F" if fortran_order else "C")

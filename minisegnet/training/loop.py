@@ -17,7 +17,7 @@ from minisegnet.errors import CheckpointError, DataError, MinisegnetError, Optio
 from minisegnet.graph import Graph
 from minisegnet.layers.base import Layer
 from minisegnet.metrics import ConfusionMatrix
-from minisegnet.training.checkpoint import save_checkpoint
+from minisegnet.training.checkpoint import as_json, save_checkpoint
 from minisegnet.training.evaluation import Predict, count, predictions
 from minisegnet.training.interrupts import interrupts_held
 from minisegnet.training.optimisers import Optimiser
@@ -45,7 +45,8 @@ class Trainer:
     checkpoint_every  steps between checkpoints; there is one after every `validate_every` epochs besides
     panel_every       validations between panels (the first and the last always give one)
     metadata          stored in every checkpoint: what it takes to use the network (model and arguments, classes,
-                      normalisation, ...); JSON. It counts among the settings that must be equal to resume a run
+                      normalisation, ...), as JSON. It counts among the settings that must be equal to resume a run,
+                      which the length does not. The names network, run and settings are taken
     seed              of the dropout masks
     resume_hint       the command to print when Ctrl-C stops the run
     progress          show the progress bar
@@ -135,7 +136,7 @@ class Trainer:
                             seconds = time.perf_counter() - started
                             self.folder.log.append(self.step, epoch + 1, lr, loss, seconds)
                         progress.advance(loss, lr, len(batch.images), seconds, self.best)
-                        if self.step % self.checkpoint_every == 0 and not self._validation_is_due():
+                        if self.step % self.checkpoint_every == 0:
                             self._save()
                         if self.step >= self.steps:
                             break
@@ -255,8 +256,8 @@ class Trainer:
             "loader": {**loader, "batches": len(self.loader)},
             "metadata": self.metadata,
         }
-        text = json.dumps(settings, default=lambda value: np.asarray(value).tolist())
-        return json.loads(re.sub(r" at 0x[0-9a-fA-F]+", "", text))  # a function's address differs from run to run
+        # A function's address, which its repr tells, differs from run to run.
+        return json.loads(re.sub(r" at 0x[0-9a-fA-F]+", "", as_json(settings)))
 
     def _told(self) -> dict[str, Any]:
         """A checkpoint's metadata."""

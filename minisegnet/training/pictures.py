@@ -32,7 +32,10 @@ def draw_curves(log: Mapping[str, np.ndarray], validation: Mapping[str, np.ndarr
     scored = np.isfinite(validation["mean_iou"])
     rows = ["loss", "mean_iou", "lr"] if scored.any() else ["loss", "lr"]
     heights = {"loss": 3, "mean_iou": 3, "lr": 1.4}
-    figure = Figure(figsize=(8, 0.85 * sum(heights[row] for row in rows)), layout="constrained")
+    height = 0.85 * sum(heights[row] for row in rows)
+    figure = Figure(figsize=(8, height))
+    # Margins by hand: matplotlib's layout engines take as long as the drawing, which is done after every validation.
+    figure.subplots_adjust(left=0.1, right=0.98, top=1 - 0.15 / height, bottom=0.55 / height, hspace=0.12)
     grid = figure.subplots(len(rows), 1, sharex=True, squeeze=False, height_ratios=[heights[row] for row in rows])
     axes = dict(zip(rows, grid[:, 0], strict=True))
 

@@ -25,8 +25,7 @@ class Table:
     def cut(self, step: int) -> None:
         """Keep the rows up to `step`, and no others; with no file yet, start one."""
         lines = self.path.read_text().splitlines(keepends=True)[1:] if self.path.exists() else []
-        whole = [line for line in lines if line.endswith("\n") and line.count(",") == len(self.columns) - 1]
-        kept = [line for line in whole if int(line.split(",")[0]) <= step]
+        kept = [line for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= step]
         with replacing(self.path) as file:
             file.write((",".join(self.columns) + "\n" + "".join(kept)).encode())
 

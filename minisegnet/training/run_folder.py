@@ -38,9 +38,7 @@ class RunFolder:
         scores = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou", "mean_dice")
         self.validation = Table(self.path / "validation.csv", ("step", "epoch", *scores))
 
-    def open(
-        self, settings: dict[str, Any], resume: bool, overwrite: bool
-    ) -> Checkpoint | None:
+    def open(self, settings: dict[str, Any], resume: bool, overwrite: bool) -> Checkpoint | None:
         """Make the folder ready for a run of these settings; return the checkpoint to go on from, or None to begin.
 
         Raises CheckpointError if it holds a run and neither `resume` nor `overwrite` was asked for, or `resume` of a

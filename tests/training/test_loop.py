@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 import pytest
-from tiny_run import PlainLoader, RandomImages, predict, tiny_graph, tiny_trainer
+from tiny_run import RandomImages, TinyLoader, predict, tiny_graph, tiny_trainer
 
 from minisegnet.data.sample import Batch, Sample
 from minisegnet.errors import CheckpointError, DataError, MinisegnetError, OptionError, ShapeError
@@ -29,7 +29,7 @@ def test_a_run_is_the_plain_sequence_of_updates(tmp_path):
     optimiser, loss = SGD(other.parameters, lr=0, momentum=0.9), CrossEntropyLoss(ignore_index=255)
     step, losses = 0, []
     for epoch in range(2):
-        for batch in PlainLoader(RandomImages()).epoch(epoch):
+        for batch in TinyLoader().epoch(epoch):
             other.reseed(mixed(5, step))
             value, cache = loss.forward(other.forward(batch.images), batch.labels)
             other.zero_grad()
@@ -102,7 +102,7 @@ def test_pictures_and_progress_are_there(tmp_path, capsys):
         assert told in bar, told
 
 
-class WithWeights(PlainLoader):
+class WithWeights(TinyLoader):
     """Batches with a pixel weight that is 0 outside the middle 4 x 4 pixels, where labels are wrong besides."""
 
     def epoch(self, number, start=0):
@@ -124,11 +124,11 @@ def test_labels_and_weights_are_cropped_to_a_smaller_output(tmp_path):
         tiny_trainer(tmp_path / name, graph, loader=loader, optimiser=optimiser, validation=None, steps=12).fit()
         return graph.state_dict()["score.weight"], [float(row["loss"]) for row in rows(tmp_path / name / "log.csv")]
 
-    weight, losses = run("valid", PlainLoader(RandomImages()), padding=0)
-    padded_weight, padded_losses = run("padded", WithWeights(RandomImages()), padding=1)
+    weight, losses = run("valid", TinyLoader(), padding=0)
+    padded_weight, padded_losses = run("padded", WithWeights(), padding=1)
     np.testing.assert_allclose(weight, padded_weight, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(losses, padded_losses, rtol=1e-5)
-    both_weight, both_losses = run("both", WithWeights(RandomImages()), padding=0)
+    both_weight, both_losses = run("both", WithWeights(), padding=0)
     np.testing.assert_allclose(both_losses, losses, rtol=1e-6)
     np.testing.assert_allclose(both_weight, weight, rtol=1e-5, atol=1e-6)
 
@@ -148,7 +148,7 @@ def test_dice_loss_trains_too(tmp_path):
 # ------------------------------------------------------------------------------------------------ what goes wrong
 
 
-class Poisoned(PlainLoader):
+class Poisoned(TinyLoader):
     """Gives an infinite image at step 7."""
 
     def epoch(self, number, start=0):
@@ -160,7 +160,7 @@ class Poisoned(PlainLoader):
 
 @pytest.mark.filterwarnings("ignore")
 def test_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(tmp_path):
-    trainer = tiny_trainer(tmp_path, loader=Poisoned(RandomImages()))
+    trainer = tiny_trainer(tmp_path, loader=Poisoned())
     with pytest.raises(MinisegnetError) as caught:
         trainer.fit()
     message = str(caught.value)
@@ -253,13 +253,14 @@ def test_checkpoint_of_another_model_is_named_both_ways(tmp_path):
         ({"epochs": 0}, OptionError, "epochs must be above 0; got 0"),
         ({"steps": -1}, OptionError, "steps must be above 0; got -1"),
         ({"checkpoint_every": 0}, OptionError, "checkpoint_every must be above 0"),
-        ({"loader": PlainLoader(RandomImages(0))}, DataError, "the loader has no batch"),
+        ({"loader": TinyLoader(RandomImages(0))}, DataError, "the loader has no batch"),
         ({"validation": RandomImages(0)}, DataError, "validation data set is empty"),
+        ({"metadata": {"transform": len}}, CheckpointError, "metadata cannot be written as JSON: builtin"),
     ],
 )
 def test_arguments_that_allow_no_run_are_named(tmp_path, options, error, message):
     with pytest.raises(error, match=message):
-        tiny_trainer(tmp_path / "run", **options)
+        tiny_trainer(tmp_path / "run", **options).fit()
     assert not (tmp_path / "run").exists()
 
 

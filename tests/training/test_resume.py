@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_run
-from tiny_run import PlainLoader, RandomImages, tiny_graph, tiny_trainer
+from tiny_run import TinyLoader, tiny_graph, tiny_trainer
 
 from minisegnet.layers import CrossEntropyLoss
 from minisegnet.training import load_checkpoint
@@ -67,7 +67,7 @@ class Interrupting:
 
 def interrupted_in(place, number, folder, monkeypatch):
     """A trainer whose call number `number` of something that happens in `place` meets a Ctrl-C."""
-    graph, loss, loader = tiny_graph(), CrossEntropyLoss(ignore_index=255), PlainLoader(RandomImages())
+    graph, loss, loader = tiny_graph(), CrossEntropyLoss(ignore_index=255), TinyLoader()
     options = {"predict": tiny_run.predict, "loss": loss, "loader": loader}
     if place == "forward pass":
         graph.forward = Interrupting(graph.forward, number)

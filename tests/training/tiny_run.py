@@ -7,10 +7,12 @@ import builtins
 import os
 import signal
 import sys
+from dataclasses import replace
 
 import numpy as np
 
-from minisegnet.data.sample import Batch, Sample
+from minisegnet.data.loader import Loader
+from minisegnet.data.sample import Sample
 from minisegnet.graph import Graph
 from minisegnet.layers import BatchNorm2d, Conv2d, CrossEntropyLoss, Dropout, ReLU
 from minisegnet.training import Adam, Poly, Trainer
@@ -39,28 +41,16 @@ class RandomImages:
         return Sample(self.images[i], self.labels[i], f"random{i}")
 
 
-class PlainLoader:
-    """Batches of three, shuffled and brightened by functions of (seed, epoch, sample)."""
+def brighten(sample, rng):
+    return replace(sample, image=sample.image * np.float32(rng.uniform(0.9, 1.1)))
 
-    batch_size, shuffle, drop_last = 3, True, False
 
-    def __init__(self, dataset, seed=0):
-        self.dataset, self.seed = dataset, seed
+class TinyLoader(Loader):
+    """Batches of three, shuffled and brightened, the last one of an epoch a single image."""
 
-    def __len__(self):
-        return -(-len(self.dataset) // self.batch_size)
-
-    def sample(self, i):
-        return self.dataset[i]
-
-    def epoch(self, number, start=0):
-        order = np.random.default_rng((self.seed, number)).permutation(len(self.dataset))
-        for first in range(start * self.batch_size, len(order), self.batch_size):
-            chosen = order[first : first + self.batch_size]
-            samples = [self.sample(i) for i in chosen]
-            light = [np.random.default_rng((self.seed, number, i)).uniform(0.9, 1.1) for i in chosen]
-            images = np.stack([s.image * np.float32(f) for s, f in zip(samples, light, strict=True)])
-            yield Batch(images, np.stack([s.labels for s in samples]), [s.name for s in samples])
+    def __init__(self, dataset=None, **options):
+        given = {"batch_size": 3, "transform": brighten, "shuffle": True} | options
+        super().__init__(RandomImages() if dataset is None else dataset, **given)
 
 
 def tiny_graph(seed=0, width=4, name="tiny", padding=1):
@@ -78,7 +68,7 @@ def tiny_trainer(folder, graph=None, **options):
     graph = graph or tiny_graph()
     given = {
         "loss": CrossEntropyLoss(ignore_index=255),
-        "loader": PlainLoader(RandomImages()),
+        "loader": TinyLoader(),
         "optimiser": Adam(graph.parameters, weight_decay=1e-3),
         "schedule": Poly(0.02, STEPS),
         "validation": RandomImages(4, seed=1),

@@ -1,0 +1,666 @@
+"""A bank of wrong backward passes, as students write them, with the arrays and the words that a check must name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from minisegnet import functional as F
+from minisegnet.graph import Graph
+from minisegnet.layers import (
+    BatchNorm2d,
+    Concat,
+    Conv2d,
+    ConvTranspose2d,
+    CrossEntropyLoss,
+    Layer,
+    Linear,
+    MaxPool2d,
+    ReLU,
+)
+from minisegnet.models.unet import unet
+from minisegnet.teaching import check_graph, check_layer, check_loss, check_operation
+
+
+@dataclass(frozen=True)
+class WrongAnswer:
+    """`check(rng, seed)` returns the report, which must call exactly `arrays` wrong and hold `words`."""
+
+    name: str
+    check: Callable
+    arrays: tuple[str, ...]
+    words: str = ""
+
+
+BANK: list[WrongAnswer] = []
+
+
+def wrong(name, arrays=(), words=""):
+    """Put a check into the bank."""
+    arrays = (arrays,) if isinstance(arrays, str) else tuple(arrays)
+
+    def add(check):
+        BANK.append(WrongAnswer(name, check, arrays, words))
+        return check
+
+    return add
+
+
+def bent(operation, change, *inputs, **options):
+    """A bank entry's check: the operation with the list of its gradients changed by `change(gradients, dy)`.
+
+    inputs   functions of the generator, or what else the operation takes
+    """
+    forward, backward = getattr(F, f"{operation}_forward"), getattr(F, f"{operation}_backward")
+
+    def wrong_backward(dy, cache):
+        gradients = backward(dy, cache)
+        several = list(gradients) if isinstance(gradients, tuple | list) else [gradients]
+        several = change(several, dy) or several
+        return tuple(several) if len(several) > 1 else several[0]
+
+    def check(rng, seed):
+        drawn = [drawn_input(rng) if callable(drawn_input) else drawn_input for drawn_input in inputs]
+        return check_operation(forward, wrong_backward, *drawn, upstream_seed=seed, **options)
+
+    return check
+
+
+def own(forward, backward, *inputs, **options):
+    """A bank entry's check of a pair of its own."""
+
+    def check(rng, seed):
+        drawn = [drawn_input(rng) if callable(drawn_input) else drawn_input for drawn_input in inputs]
+        return check_operation(forward, backward, *drawn, upstream_seed=seed, **options)
+
+    return check
+
+
+def normal(*shape):
+    return lambda rng: rng.standard_normal(shape)
+
+
+def labels(*shape, classes=3):
+    return lambda rng: rng.integers(0, classes, shape)
+
+
+IMAGE = normal(2, 3, 5, 6)
+CONV = (IMAGE, normal(4, 3, 3, 3), normal(4))
+
+
+# ------------------------------------------------------------------------------ convolution and linear: bent gradients
+
+
+def double_dx(gradients, dy):
+    gradients[0] *= 2
+
+
+def flip_sign(gradients, dy):
+    gradients[1] *= -1
+
+
+def keep_batch(gradients, dy):
+    gradients[2] = dy.sum(axis=(2, 3))
+
+
+def forget_bias(gradients, dy):
+    gradients[2] = None
+
+
+def forget_bias_entirely(gradients, dy):
+    return gradients[:2]
+
+
+def turn_filter(gradients, dy):
+    gradients[1] = gradients[1][..., ::-1, ::-1]
+
+
+def lose_first_column(gradients, dy):
+    gradients[0][..., 0] = 0
+
+
+def one_element(gradients, dy):
+    gradients[1][2, 1, 0, 2] += 1e-4
+
+
+def mean_over_batch(gradients, dy):
+    gradients[1] /= len(dy)
+
+
+def scale_by_batch(gradients, dy):
+    gradients[0] *= len(dy)
+
+
+def single_precision(gradients, dy):
+    gradients[1] = gradients[1].astype(np.float32)
+
+
+def not_a_number(gradients, dy):
+    gradients[0][1, 2, 3, 4] = np.nan
+
+
+def a_list(gradients, dy):
+    gradients[2] = "later"
+
+
+wrong("dx twice as large", "x", "2 times the right value")(bent("conv2d", double_dx, *CONV))
+wrong("dweight with the sign flipped", "weight", "the sign is flipped")(bent("conv2d", flip_sign, *CONV))
+wrong("dbias not summed over the batch", "bias", "sum over the batch")(bent("conv2d", keep_batch, *CONV))
+wrong("dbias None", "bias", "None")(bent("conv2d", forget_bias, *CONV))
+wrong("dbias left out", (), "must return 3 gradients, of x, weight, bias")(bent("conv2d", forget_bias_entirely, *CONV))
+wrong("dbias of another type", "bias", "got str")(bent("conv2d", a_list, *CONV))
+wrong("dweight turned by 180 degrees", "weight", "turned by 180 degrees")(bent("conv2d", turn_filter, *CONV))
+wrong("dx zero in the first column", "x", "dimension 3 is 0")(bent("conv2d", lose_first_column, *CONV))
+wrong("dweight off in one element", "weight", "at [2, 1, 0, 2]")(bent("conv2d", one_element, *CONV))
+wrong("dweight averaged over the batch", "weight", "batch size 2 once too often")(
+    bent("conv2d", mean_over_batch, *CONV)
+)
+wrong("dx that grows with the batch", "x", "division by the batch size 2 missing")(
+    bent("conv_transpose2d", scale_by_batch, IMAGE, normal(3, 4, 2, 2), normal(4))
+)
+wrong("dweight in float32", "weight", "got float32")(bent("conv2d", single_precision, *CONV))
+wrong("dx with a NaN", "x", "NaN or infinity, first at [1, 2, 3, 4]")(bent("conv2d", not_a_number, *CONV))
+
+
+@wrong("one element of a large array", "x", "at [1, 30, 17]")
+def large(rng, seed):
+    def backward(dy, mask):
+        dx = dy * mask
+        dx[1, 30, 17] *= 1.001
+        return dx
+
+    x = np.abs(rng.standard_normal((3, 40, 50))) + 0.1
+    return check_operation(lambda x: (np.maximum(x, 0), x > 0), backward, x, upstream_seed=seed)
+
+
+@wrong("only the first image counts in dweight", "weight")
+def first_image(rng, seed):
+    def backward(dy, cache):
+        first = np.zeros_like(dy)
+        first[0] = dy[0]
+        dx, _, dbias = F.conv2d_backward(dy, cache)
+        return dx, F.conv2d_backward(first, cache)[1], dbias
+
+    return check_operation(F.conv2d_forward, backward, *(draw(rng) for draw in CONV), upstream_seed=seed)
+
+
+def swap(gradients, dy):
+    gradients[0], gradients[1] = gradients[1], gradients[0]
+
+
+def transpose(gradients, dy):
+    gradients[1] = gradients[1].T
+
+
+def zero(gradients, dy):
+    gradients[0] = np.zeros_like(gradients[0])
+
+
+LINEAR = (normal(4, 5), normal(3, 5), normal(3))
+SQUARE = (normal(4, 4), normal(4, 4), normal(4))
+wrong("gradients in another order", ("x", "weight"), "this is the gradient of weight")(bent("linear", swap, *SQUARE))
+wrong("dweight transposed", "weight", "dimensions 0 and 1 are exchanged")(bent("linear", transpose, *SQUARE))
+wrong("dweight of the transposed shape", "weight", "transpose it")(bent("linear", transpose, *LINEAR))
+wrong("dx never computed", "x", "backward gives zeros")(bent("linear", zero, *LINEAR))
+
+
+# ---------------------------------------------------------------------------------------------- activations: own pairs
+
+
+def relu_forward(x):
+    return np.maximum(x, 0), x
+
+
+wrong("relu without its mask", "x")(own(relu_forward, lambda dy, x: dy.copy(), IMAGE))
+wrong("relu by the sign of dy", "x")(own(relu_forward, lambda dy, x: dy * (dy > 0), IMAGE))
+wrong("relu that ignores dy", "x", "the same for every dy")(own(relu_forward, lambda dy, x: 1.0 * (x > 0), IMAGE))
+wrong("relu, twice dy at zero", "x", "sits on a kink")(
+    own(relu_forward, lambda dy, x: dy * np.where(x == 0, 2, x > 0), lambda rng: rng.integers(-1, 2, (4, 5)) * 1.0)
+)
+wrong("relu, minus dy at the one zero of a large array", "x", "at [3, 7, 11]")(
+    own(
+        relu_forward,
+        lambda dy, x: dy * np.where(x == 0, -1, x > 0),
+        lambda rng: np.where(np.arange(6000).reshape(5, 30, 40) == 3 * 1200 + 7 * 40 + 11, 0.0, normal(5, 30, 40)(rng)),
+    )
+)
+
+
+def sigmoid_forward(x):
+    y = 1 / (1 + np.exp(-x))
+    return y, y
+
+
+wrong("sigmoid without its second factor", "x")(own(sigmoid_forward, lambda dy, y: dy * y, IMAGE))
+
+
+def softmax_forward(x):
+    y = np.exp(x - x.max(axis=1, keepdims=True))
+    y /= y.sum(axis=1, keepdims=True)
+    return y, y
+
+
+wrong("softmax all zeros", "x", "backward gives zeros")(own(softmax_forward, lambda dy, y: 0 * y, IMAGE))
+wrong("softmax without its coupling", "x")(own(softmax_forward, lambda dy, y: dy * y * (1 - y), IMAGE))
+wrong("softmax right for all ones only", "x", "right only for a dy of all ones")(
+    own(softmax_forward, lambda dy, y: 1e-3 * dy.std() + y * (dy - dy.mean(axis=1, keepdims=True)), IMAGE)
+)
+
+
+def dropout_forward(x, p=0.5, seed=7):
+    mask = np.random.default_rng(seed).random(x.shape) >= p
+    return x * mask / (1 - p), mask
+
+
+wrong("dropout without its scale", "x", "0.5 times")(own(dropout_forward, lambda dy, mask: dy * mask, IMAGE))
+wrong("dropout with another mask on the way back", "x")(
+    own(dropout_forward, lambda dy, mask: dropout_forward(dy, seed=8)[0], IMAGE)
+)
+wrong("dropout with a fresh mask each time", (), "another answer for the same inputs")(
+    own(dropout_forward, lambda dy, mask: 2 * dy * mask, IMAGE, seed=None)
+)
+
+
+# ---------------------------------------------------------------------------------------------------- normalisation
+
+
+def batch_norm_forward(x, weight, bias, eps=1e-3):
+    mean, var = x.mean(axis=(0, 2, 3), keepdims=True), x.var(axis=(0, 2, 3), keepdims=True)
+    xhat = (x - mean) / np.sqrt(var + eps)
+    return xhat * weight.reshape(1, -1, 1, 1) + bias.reshape(1, -1, 1, 1), (x, xhat, var, weight.reshape(1, -1, 1, 1))
+
+
+def batch_norm_backward(dy, cache, eps=1e-3, through=1.0, count=None, of_x=False):
+    x, xhat, var, weight = cache
+    count = count or dy[:, 0].size
+    dxhat = dy * weight
+    mean = dxhat.sum(axis=(0, 2, 3), keepdims=True) / count
+    slope = (dxhat * xhat).sum(axis=(0, 2, 3), keepdims=True) / count
+    dx = (dxhat - through * (mean + xhat * slope)) / np.sqrt(var + eps)
+    return dx, (dy * (x if of_x else xhat)).sum(axis=(0, 2, 3)), dy.sum(axis=(0, 2, 3))
+
+
+BATCH_NORM = (IMAGE, normal(3), normal(3))
+wrong("batch norm, statistics taken as constants", "x")(
+    own(batch_norm_forward, lambda dy, cache: batch_norm_backward(dy, cache, through=0), *BATCH_NORM)
+)
+wrong("batch norm, dweight from x itself", "weight")(
+    own(batch_norm_forward, lambda dy, cache: batch_norm_backward(dy, cache, of_x=True), *BATCH_NORM)
+)
+wrong("batch norm without eps on the way back", "x")(
+    own(batch_norm_forward, lambda dy, cache: batch_norm_backward(dy, cache, eps=0), *BATCH_NORM)
+)
+wrong("batch norm, divided by N alone", "x")(
+    own(batch_norm_forward, lambda dy, cache: batch_norm_backward(dy, cache, count=2), *BATCH_NORM)
+)
+
+
+# --------------------------------------------------------------------------------------------- pooling and the way up
+
+
+def pool_forward(x):
+    """2 x 2 windows at stride 1."""
+    windows = np.lib.stride_tricks.sliding_window_view(x, (2, 2), axis=(2, 3))
+    return windows.max(axis=(4, 5)), (x, windows)
+
+
+def pool_backward(dy, cache, winner="first", assign=False):
+    x, windows = cache
+    dx = np.zeros_like(x)
+    for n, c, i, j in np.ndindex(*dy.shape):
+        best = windows[n, c, i, j] == windows[n, c, i, j].max()
+        if winner == "first":
+            best = np.arange(4).reshape(2, 2) == np.argmax(windows[n, c, i, j])
+        if winner == "corner":
+            best = np.array([[True, False], [False, False]])
+        part = dx[n, c, i : i + 2, j : j + 2]
+        part[...] = np.where(best, dy[n, c, i, j], part) if assign else part + best * dy[n, c, i, j]
+    return dx
+
+
+def constant_image(rng):
+    return np.full((2, 2, 4, 4), 0.5)
+
+
+wrong("max pooling credits every tie", "x")(
+    own(pool_forward, lambda dy, cache: pool_backward(dy, cache, winner="all"), constant_image)
+)
+wrong("max pooling credits every tie after a relu", "x")(
+    own(
+        pool_forward,
+        lambda dy, cache: pool_backward(dy, cache, winner="all"),
+        lambda rng: np.maximum(normal(2, 2, 5, 5)(rng) - 0.5, 0),
+    )
+)
+wrong("max pooling credits no tie", "x")(
+    own(pool_forward, lambda dy, cache: 0 * pool_backward(dy, cache), constant_image)
+)
+wrong("max pooling gives to the corner", "x")(
+    own(pool_forward, lambda dy, cache: pool_backward(dy, cache, winner="corner"), IMAGE)
+)
+wrong("overlapping windows overwrite", "x")(
+    own(pool_forward, lambda dy, cache: pool_backward(dy, cache, assign=True), IMAGE)
+)
+
+
+def quarter(gradients, dy):
+    gradients[0] /= 4
+
+
+def shift(gradients, dy):
+    gradients[0] = np.roll(gradients[0], 1, axis=3)
+
+
+wrong("average pooling divided twice", "x", "0.25 times")(bent("avg_pool2d", quarter, IMAGE, 2))
+wrong("unpooling one column off", "x")(bent("bed_of_nails2d", shift, IMAGE, 2))
+wrong("crop one column off", "x")(bent("crop", shift, IMAGE, 1, 1, 3, 4))
+wrong("nearest unpooling averages", "x", "0.25 times")(bent("nearest_unpool2d", quarter, IMAGE, (10, 12)))
+wrong("concat in another order", ("xs[0]", "xs[1]"), "this is the gradient of xs[1]")(
+    bent("concat", swap, lambda rng: [normal(2, 3, 4)(rng), normal(2, 3, 4)(rng)])
+)
+
+
+def cut_off(gradients, dy):
+    gradients[0] = dy[..., 2:-2, 2:-2]
+
+
+wrong("reflection without the mirrored part", "x")(bent("reflection_pad2d", cut_off, IMAGE, 2))
+
+
+@wrong("bilinear resizing, nearest on the way back", "x")
+def nearest(rng, seed):
+    def backward(dy, shape):
+        return F.nearest_unpool2d_backward(dy, F.nearest_unpool2d_forward(np.zeros(shape, dy.dtype), dy.shape[2:])[1])
+
+    def forward(x):
+        return F.upsample_bilinear2d_forward(x, (10, 12))[0], x.shape
+
+    return check_operation(forward, backward, IMAGE(rng), upstream_seed=seed)
+
+
+# -------------------------------------------------------------------------------------------------- manners of a pair
+
+
+def square_forward(x):
+    return x * x, x
+
+
+def shifts_dy(dy, x):
+    dy *= 2 * x
+    return dy
+
+
+def shifts_x(dy, x):
+    x *= 2
+    return x * dy
+
+
+def uses_up_cache(dy, cache):
+    dx = 2 * cache["x"] * dy
+    cache["x"] = np.zeros_like(dx)
+    return dx
+
+
+def shifting_forward(x):
+    x -= x.mean()
+    return x * x, x
+
+
+def through_reshape(dy, x):
+    dx = np.zeros_like(x)
+    dx.reshape(-1)[:] = (2 * x * dy).reshape(-1)
+    return dx
+
+
+ONE = normal(3, 4)
+wrong("backward works inside dy", (), "changes its argument dy")(own(square_forward, shifts_dy, ONE))
+wrong("backward works inside x", (), "backward changes its argument x")(own(square_forward, shifts_x, ONE))
+wrong("backward uses its cache up", (), "second backward pass")(own(lambda x: (x * x, {"x": x}), uses_up_cache, ONE))
+wrong("forward works inside x", (), "forward changes its argument x")(own(shifting_forward, lambda dy, x: dy, ONE))
+wrong("y in float32", (), "forward returns float32")(
+    own(lambda x: ((x * x).astype(np.float32), x), lambda dy, x: 2 * x * dy, ONE)
+)
+wrong("a gradient lost in another memory order", (), "not C-contiguous")(own(square_forward, through_reshape, ONE))
+wrong("forward forgets its cache", (), "two things, the output and a cache")(
+    own(lambda x: x * x, lambda dy, x: 2 * x * dy, ONE)
+)
+wrong("a NaN in y", (), "forward returns NaN")(own(lambda x: (np.log(x), x), lambda dy, x: dy / x, ONE))
+
+
+# --------------------------------------------------------------------------------------------------------- losses
+
+
+def cross_entropy_forward(logits, labels, class_weight=None, ignore_index=None):
+    weight = np.ones(logits.shape[1], logits.dtype) if class_weight is None else class_weight
+    y, _ = softmax_forward(logits)
+    kept = labels != ignore_index
+    safe = np.where(kept, labels, 0)
+    factor = weight[safe] * kept
+    nll = -np.log(np.take_along_axis(y, safe[:, None], 1)[:, 0])
+    return (factor * nll).sum() / factor.sum(), (y, safe, factor)
+
+
+def cross_entropy_backward(dy, cache, dloss=True, weighted=True, leak=False, count=None):
+    y, safe, factor = cache
+    one_hot = (np.arange(y.shape[1]).reshape(1, -1, 1, 1) == safe[:, None]).astype(y.dtype)
+    used = factor if weighted else (factor > 0).astype(y.dtype)
+    used = np.ones_like(used) if leak else used
+    dx = (y - one_hot) * used[:, None] / (factor.sum() if count is None else count)
+    return dx * dy if dloss else dx
+
+
+LOGITS, LABELS = normal(2, 3, 4, 5), labels(2, 4, 5)
+
+
+def loss(wrong_backward, forward=cross_entropy_forward, target=LABELS, **options):
+    """A bank entry's check of a loss."""
+
+    def check(rng, seed):
+        return check_loss(forward, wrong_backward, LOGITS(rng), target(rng), upstream_seed=seed, **options)
+
+    return check
+
+
+def of_count(**wrongly):
+    return lambda dy, cache: cross_entropy_backward(dy, cache, **wrongly)
+
+
+wrong("loss that ignores dloss", "logits", "the same for every dy")(loss(of_count(dloss=False)))
+wrong("loss divided by the images, not the pixels", "logits", "20 times")(loss(of_count(count=2)))
+wrong("loss divided by the batch size twice", "logits", "batch size 2 once too often")(loss(of_count(count=80)))
+wrong("loss without its class weights", "logits")(
+    loss(of_count(weighted=False), class_weight=np.array([0.2, 1.0, 3.0]))
+)
+wrong("loss with a gradient at ignored pixels", "logits")(loss(of_count(leak=True), ignore_index=1))
+
+
+def smooth_l1_forward(x, target):
+    d = x - target
+    return np.where(np.abs(d) < 1, d * d / 2, np.abs(d) - 0.5).mean(), d
+
+
+wrong("smooth L1 without its bound", "x")(loss(lambda dy, d: dy * d / d.size, smooth_l1_forward, normal(2, 3, 4, 5)))
+wrong("L1 with the slope of a square", "x")(
+    loss(lambda dy, d: dy * d, lambda x, target: (np.abs(x - target).sum(), x - target), normal(2, 3, 4, 5))
+)
+
+
+def dice_without_union(dy, cache):
+    return 0.5 * F.dice_backward(dy, cache) + 0.01 * dy
+
+
+wrong("dice off by a constant", "logits")(loss(dice_without_union, F.dice_forward))
+
+
+class DividesTwice(CrossEntropyLoss):
+    def backward(self, dloss, cache):
+        return super().backward(dloss, cache) / 2
+
+
+@wrong("loss layer divided by N twice", "logits", "batch size 2 once too often")
+def loss_layer(rng, seed):
+    return check_loss(DividesTwice(), LOGITS(rng), LABELS(rng), upstream_seed=seed)
+
+
+# --------------------------------------------------------------------------------------------------------- layers
+
+
+class Overwrites(Conv2d):
+    def backward(self, dy, cache):
+        dx, dweight, dbias = F.conv2d_backward(dy, cache)
+        self.weight.grad[...] = dweight
+        self.bias.accumulate(dbias)
+        return dx
+
+
+class Rebinds(Conv2d):
+    def backward(self, dy, cache):
+        dx, dweight, dbias = F.conv2d_backward(dy, cache)
+        self.weight.grad = self.weight.grad + dweight
+        self.bias.accumulate(dbias)
+        return dx
+
+
+class ForgetsBias(Conv2d):
+    def backward(self, dy, cache):
+        dx, dweight, _ = F.conv2d_backward(dy, cache)
+        self.weight.accumulate(dweight)
+        return dx
+
+
+class KeepsCacheOnSelf(Conv2d):
+    def forward(self, x):
+        y, self.cache = super().forward(x)
+        return y, None
+
+    def backward(self, dy, cache):
+        return super().backward(dy, self.cache)
+
+
+class SwapsParameters(BatchNorm2d):
+    def backward(self, dy, cache):
+        dx, dweight, dbias = F.batch_norm2d_backward(dy, cache)
+        self.weight.accumulate(dbias)
+        self.bias.accumulate(dweight)
+        return dx
+
+
+class NormalisesItsWeights(Linear):
+    def forward(self, x):
+        self.weight.data /= np.sqrt((self.weight.data**2).sum())
+        return super().forward(x)
+
+
+class LeavesTwo(Layer):
+    """A sum of two inputs whose backward remembers one."""
+
+    def forward(self, x, other):
+        return x + other, None
+
+    def backward(self, dy, cache):
+        return dy, None
+
+    def output_shape(self, x, other):
+        return x
+
+
+class WrongPool(MaxPool2d):
+    def backward(self, dy, cache):
+        return np.abs(super().backward(dy, cache))
+
+
+def layer(build, *inputs):
+    """A bank entry's check of a layer."""
+
+    def check(rng, seed):
+        made = build()
+        for parameter in made.parameters.values():
+            parameter.data[...] = rng.standard_normal(parameter.data.shape)
+        return check_layer(made, *(draw(rng) for draw in inputs), upstream_seed=seed)
+
+    return check
+
+
+wrong("layer overwrites its gradient", (), "the gradient of weight does not add up")(
+    layer(lambda: Overwrites(3, 2, 3), IMAGE)
+)
+wrong("layer rebinds its gradient", (), "rebinds the gradient of weight")(layer(lambda: Rebinds(3, 2, 3), IMAGE))
+wrong("layer without dbias", "bias", "backward gives zeros")(layer(lambda: ForgetsBias(3, 2, 3), IMAGE))
+wrong("layer keeps its cache on self", (), "last forward pass")(layer(lambda: KeepsCacheOnSelf(3, 2, 3), IMAGE))
+wrong("layer exchanges its parameters", ("weight", "bias"), "this is the gradient of bias")(
+    layer(lambda: SwapsParameters(3), IMAGE)
+)
+wrong("layer changes its weights", (), "forward changes its argument weight")(
+    layer(lambda: NormalisesItsWeights(5, 3), normal(4, 5))
+)
+wrong("layer forgets an input", "other", "None")(layer(LeavesTwo, IMAGE, IMAGE))
+wrong("layer with absolute gradients", "x")(layer(lambda: WrongPool(2), IMAGE))
+
+
+# --------------------------------------------------------------------------------------------------------- networks
+
+
+class HalvesDx(BatchNorm2d):
+    def backward(self, dy, cache):
+        return super().backward(dy, cache) / 2
+
+
+class OneWrongElement(Conv2d):
+    def backward(self, dy, cache):
+        dx = super().backward(dy, cache)
+        self.weight.grad[1, 2, 0, 1] += 0.01
+        return dx
+
+
+class ExchangesGradients(Concat):
+    def backward(self, dy, cache):
+        return super().backward(dy, cache)[::-1]
+
+
+def network(middle, join=Concat):
+    """A bank entry's check of a small U-Net."""
+
+    def check(rng, seed):
+        graph = Graph("small")
+        x = skip = graph.chain("encoder", graph.input("image", channels=2), Conv2d(2, 3, 3, padding=1), ReLU())
+        x = graph.chain("bottom", graph.add("pool", MaxPool2d(2), x), *middle())
+        x = graph.add("up", ConvTranspose2d(4, 3, 2, stride=2), x)
+        graph.output("score", Conv2d(6, 2, 1), graph.add("join", join(), skip, x))
+        graph.initialise(seed)
+        return check_graph(graph, rng.standard_normal((2, 2, 6, 6)), upstream_seed=seed)
+
+    return check
+
+
+def plain_middle():
+    return Conv2d(3, 4, 3, padding=1), BatchNorm2d(4), ReLU()
+
+
+wrong(
+    "a wrong dx in the middle of a network",
+    ("image", "encoder.0.weight", "encoder.0.bias", "bottom.0.weight"),
+    "bottom.1 HalvesDx(4): x",
+)(network(lambda: (Conv2d(3, 4, 3, padding=1), HalvesDx(4), ReLU())))
+wrong("one wrong element in a network", "bottom.0.weight", "at [1, 2, 0, 1]")(
+    network(lambda: (OneWrongElement(3, 4, 3, padding=1), BatchNorm2d(4), ReLU()))
+)
+wrong(
+    "a join that exchanges its gradients",
+    ("image", "encoder.0.weight", "encoder.0.bias", "bottom.0.weight", "bottom.1.weight", "bottom.1.bias",
+     "up.weight", "up.bias"),
+    "join ExchangesGradients(): xs[0]; xs[1]",
+)(network(plain_middle, ExchangesGradients))  # fmt: skip
+
+
+class LosesAPart(Graph):
+    """As if a value's gradient were taken from one of its two readers."""
+
+    def backward(self, dy):
+        return super().backward(dy) / 2
+
+
+@wrong("a network that loses a part of the gradient", ("image",), "every layer is right by itself")
+def loses_a_part(rng, seed):
+    graph = unet(2, in_channels=2, width=2, depth=1, seed=seed)
+    graph.__class__ = LosesAPart
+    return check_graph(graph, rng.standard_normal((1, 2, 4, 4)), upstream_seed=seed)
