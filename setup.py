@@ -36,7 +36,7 @@ setup(
     python_requires=">=3.10",
     install_requires=[
         "numpy>=1.26",
-        "scipy>=1.11",
+        "scipy>=1.15",
         "matplotlib>=3.8",
         "Pillow>=10.1",
         "tqdm>=4.66",
@@ -47,7 +47,7 @@ setup(
         "cuda13": ["cupy-cuda13x>=13.6"],
         "test": [
             "pytest>=8.0",
-            "onnx>=1.16",
+            "onnx>=1.23",
             "nbformat>=5.10",
             "nbclient>=0.10",
             "ipykernel>=6.29",

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from minisegnet import __version__
 from minisegnet.errors import MinisegnetError
+from minisegnet.memory import keep_freed_memory
 
 # Each is a module of minisegnet.commands: its docstring is the help; it has add_arguments(parser) and run(arguments).
 COMMANDS = ("demo", "train", "evaluate", "predict", "labels", "summary", "doctor")
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     typed = list(sys.argv[1:] if arguments is None else arguments)
     given = parser().parse_args(typed)
     given.typed = typed  # for messages that say what to type next
+    keep_freed_memory()
     try:
         code = given.run(given) or 0
         sys.stdout.flush()

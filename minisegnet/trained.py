@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from minisegnet import models
-from minisegnet.data.colour import LUMA
-from minisegnet.errors import CheckpointError, MinisegnetError, ShapeError
+from minisegnet.data.images import with_channels
+from minisegnet.errors import CheckpointError, MinisegnetError
 from minisegnet.graph import Graph
 from minisegnet.prediction import predict_probabilities
 from minisegnet.training import load_checkpoint, load_model
@@ -102,15 +102,3 @@ def normalised(image: np.ndarray, mean: Any, std: Any) -> np.ndarray:
     """(image - mean) / std for each channel of (C, H, W), float32."""
     mean, std = (np.asarray(values, np.float32).reshape(-1, 1, 1) for values in (mean, std))
     return (image - mean) / std
-
-
-def with_channels(image: np.ndarray, channels: int) -> np.ndarray:
-    """An image (1 or 3, H, W) as one of so many channels: grey is the luma of colours, colours are grey thrice."""
-    given = image.shape[0]
-    if given == channels:
-        return image
-    if (given, channels) == (3, 1):
-        return np.tensordot(LUMA, image, 1)[None]
-    if (given, channels) == (1, 3):
-        return np.repeat(image, 3, axis=0)
-    raise ShapeError(f"an image of {given} channels cannot become one of {channels}; give grey (1) or colours (3)")

@@ -1,4 +1,4 @@
-"""The lessons: each notebook has the cells of its reviewable source, holds nothing of the machine that ran it, and runs."""
+"""The lessons: each notebook has the cells of its source, holds nothing of the machine that ran it, and runs."""
 
 import importlib.util
 import json
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbclient.exceptions import CellExecutionError
 
 ROOT = Path(__file__).parent.parent
 
@@ -76,5 +77,5 @@ def test_an_edited_lesson_is_not_up_to_date(tmp_path):
 def test_a_wrong_number_stops_a_lesson(tmp_path):
     source = tmp_path / "01_lesson.py"
     source.write_text("# %%\nassert 1 + 1 == 3, 'a wrong number'\n")
-    with pytest.raises(build.CellExecutionError, match="a wrong number"):
+    with pytest.raises(CellExecutionError, match="a wrong number"):
         build.run(build.notebook_of(source))

@@ -10,14 +10,13 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minisegnet.commands.options import add_threads, at_least, limited_threads
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from minisegnet.data.sample import Sample
     from minisegnet.trained import Recipe
 
 
@@ -87,38 +86,43 @@ def run(arguments: argparse.Namespace) -> None:
         resume_hint="minisegnet demo",
     )
     samples = [test[index] for index in range(len(test))]
-    scores = {"thresholds": ConfusionMatrix(len(train.classes)), "U-Net": ConfusionMatrix(len(train.classes))}
     with limited_threads(arguments.threads):
-        print(f"Thresholds on colour, shapes told by their outlines: the baseline on {len(test)} held-out images")
+        print(f"Thresholds on colour, shapes told by their outlines: the baseline, on {len(test)} held-out images")
         by_thresholds = threshold_baseline(train, test)
         print(f"U-Net of width {s.width} and depth {s.depth}: {arguments.steps} steps on {s.batch_size} images each")
         trainer.fit(overwrite=True)
         by_network = [recipe.probabilities(graph, sample.image).argmax(axis=0) for sample in samples]
-    for name, predictions in (("thresholds", by_thresholds), ("U-Net", by_network)):
+    labellings = {"thresholds": by_thresholds, "U-Net": by_network}
+    scores = {name: ConfusionMatrix(len(train.classes)) for name in labellings}
+    for name, predictions in labellings.items():
         for sample, prediction in zip(samples, predictions, strict=True):
             count(scores[name], sample, prediction)
-    print(comparison(recipe.classes, scores["thresholds"].iou, scores["U-Net"].iou))
+    print(comparison(recipe.classes, {name: confusion.iou for name, confusion in scores.items()}))
     picture = arguments.out / PICTURE
-    draw(samples[: s.shown], by_thresholds, by_network, recipe, picture)
+    shown = slice(s.shown)
+    columns = {"truth": [sample.labels for sample in samples], **labellings}
+    draw(
+        [sample.image for sample in samples[shown]],
+        {title: several[shown] for title, several in columns.items()},
+        recipe,
+        picture,
+    )
     print(f"picture     {picture}")
     print(f"checkpoint  {trainer.folder.last}")
 
 
-def comparison(classes: list[str], thresholds: np.ndarray, network: np.ndarray) -> str:
-    """The two IoU of each class side by side, and their means."""
+def comparison(classes: list[str], scores: dict[str, np.ndarray]) -> str:
+    """The IoU of each class (num_classes,) side by side, and their means."""
     import numpy as np
 
-    lines = [f"\nIoU         {'thresholds':>10}  {'U-Net':>6}"]
-    for name, one, other in zip(classes, thresholds, network, strict=True):
-        lines.append(f"{name:10}  {one:10.3f}  {other:6.3f}")
-    lines.append(f"{'mean':10}  {np.nanmean(thresholds):10.3f}  {np.nanmean(network):6.3f}\n")
-    return "\n".join(lines)
+    rows = [("IoU", *scores)]
+    rows += [(name, *(f"{iou[i]:.3f}" for iou in scores.values())) for i, name in enumerate(classes)]
+    rows.append(("mean", *(f"{np.nanmean(iou):.3f}" for iou in scores.values())))
+    return "\n" + "\n".join(f"{row[0]:10}" + "".join(f"  {cell:>10}" for cell in row[1:]) for row in rows) + "\n"
 
 
-def draw(
-    samples: list[Sample], by_thresholds: list[np.ndarray], by_network: list[np.ndarray], recipe: Recipe, path: Path
-) -> None:
-    """Save a row for each sample: image, truth, and what the thresholds and the network make of it."""
+def draw(images: list[np.ndarray], labellings: dict[str, list[Any]], recipe: Recipe, path: Path) -> None:
+    """Save a row for each image (3, H, W): the image, and its labels (H, W) by each of the labellings."""
     import numpy as np
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -127,18 +131,16 @@ def draw(
     from minisegnet.training.pictures import save_picture
 
     palette = np.array(recipe.palette, np.uint8)
-    figure = Figure(figsize=(8, 2 * len(samples) + 0.7), layout="constrained")
-    grid = figure.subplots(len(samples), 4, squeeze=False)
-    for axes, sample, thresholds, network in zip(grid, samples, by_thresholds, by_network, strict=False):
-        pictures = (
-            as_rgb(sample.image),
-            *(colourise(labels, palette) for labels in (sample.labels, thresholds, network)),
-        )
-        for ax, picture in zip(axes, pictures, strict=True):
-            ax.imshow(picture, interpolation="nearest")
-            ax.set_axis_off()
-    for ax, title in zip(grid[0], ("image", "truth", "thresholds", "U-Net"), strict=True):
-        ax.set_title(title, fontsize=11)
+    columns = {"image": [as_rgb(image) for image in images]}
+    columns |= {title: [colourise(labels, palette) for labels in several] for title, several in labellings.items()}
+    rows = len(images)
+    figure = Figure(figsize=(2 * len(columns), 2 * rows + 0.7), layout="constrained")
+    grid = figure.subplots(rows, len(columns), squeeze=False)
+    for column, (title, pictures) in enumerate(columns.items()):
+        grid[0, column].set_title(title, fontsize=11)
+        for row, picture in enumerate(pictures):
+            grid[row, column].imshow(picture, interpolation="nearest")
+            grid[row, column].set_axis_off()
     patches = [Patch(facecolor=colour / 255, label=name) for colour, name in zip(palette, recipe.classes, strict=True)]
     figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False, fontsize=9)
     save_picture(figure, path)

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minisegnet.commands.options import DATA_HELP, add_prediction_options, add_threads, limited_threads
+from minisegnet.commands.options import DATA_HELP, add_data_options, add_prediction_options, add_threads, limited_threads
 from minisegnet.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", help="best.npz or last.npz of a run")
     parser.add_argument("--data", required=True, metavar="DATA", help=DATA_HELP)
     parser.add_argument("--split", default="val", help="which part of the data (val)")
+    add_data_options(parser)
     add_prediction_options(parser)
     parser.add_argument("--csv", metavar="FILE", help="also write each class's scores as a table")
     parser.add_argument("--json", metavar="FILE", help="also write all scores and the confusion matrix")
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     from minisegnet.training.evaluation import count, predictions
 
     graph, recipe = load_trained(arguments.checkpoint)
-    dataset = data.open_dataset(arguments.data, split=arguments.split)
+    dataset = data.open_dataset(arguments.data, split=arguments.split, **dict(arguments.data_option))
     check_classes(recipe, dataset, arguments.data)
 
     def predict(graph: Any, image: Any) -> Any:

@@ -7,7 +7,7 @@ import ast
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-DATA_HELP = "shapes, shapes:easy, shapes:hard, or the format and folder: folder:PATH, isbi:PATH, camvid:PATH, voc:PATH"
+DATA_HELP = "shapes, shapes:easy, shapes:hard, or format and folder: folder:PATH, isbi:PATH, camvid:PATH, voc:PATH"
 
 
 def assignment(text: str) -> tuple[str, Any]:
@@ -34,6 +34,18 @@ def at_least(smallest: int) -> Any:
         return number
 
     return read
+
+
+def add_data_options(parser: argparse._ActionsContainer) -> None:
+    """--data-option, for the options of `data.open_dataset`."""
+    parser.add_argument(
+        "--data-option",
+        action="append",
+        type=assignment,
+        default=[],
+        metavar="KEY=VALUE",
+        help="an option of the data's format, as in ignore_index=255, instances=True or size=64; may be given again",
+    )
 
 
 def add_model_options(parser: argparse._ActionsContainer) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from minisegnet.commands.options import add_prediction_options, add_threads, limited_threads
-from minisegnet.errors import DataError, MinisegnetError
+from minisegnet.errors import DataError, MinisegnetError, OptionError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from minisegnet.trained import Recipe
 
 SOME_FAILED = 1
+MOST_CLASSES = 256  # a PNG with a palette has one byte a pixel
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     from minisegnet.trained import load_trained
 
     graph, recipe = load_trained(arguments.checkpoint)
+    if len(recipe.classes) > MOST_CLASSES:
+        raise OptionError(f"a mask holds at most {MOST_CLASSES} classes; the network has {len(recipe.classes)}")
     jobs = plan(arguments.images, arguments.out, arguments.overlay, arguments.probabilities, arguments.checkpoint)
     arguments.out.mkdir(parents=True, exist_ok=True)
     failures = []
@@ -114,15 +117,13 @@ def plan(given: list[str], out: Path, overlay: bool, probabilities: bool, checkp
 
 def images_of(path: Path) -> list[Path]:
     """The path itself, or the images in the folder that it is. Raises DataError for a folder without any."""
-    from minisegnet.data.images import SUFFIXES
+    from minisegnet.data.files import contents, images_in
 
     if not path.is_dir():
         return [path]
-    images = sorted(
-        file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
-    )
+    images = images_in(path)
     if not images:
-        raise DataError(f"no image in the folder {path}: it has no file ending in {', '.join(sorted(SUFFIXES))}")
+        raise DataError(f"no image in the folder {path}; {contents(path)}")
     return images
 
 

@@ -17,7 +17,14 @@ import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from minisegnet.commands.options import DATA_HELP, add_model_options, add_threads, at_least, limited_threads
+from minisegnet.commands.options import (
+    DATA_HELP,
+    add_data_options,
+    add_model_options,
+    add_threads,
+    at_least,
+    limited_threads,
+)
 from minisegnet.errors import OptionError
 
 if TYPE_CHECKING:
@@ -38,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", required=True, metavar="DATA", help=DATA_HELP)
     parser.add_argument("--split", default="train", help="part of the data to train on (train)")
     parser.add_argument("--val-split", default="val", help="part that picks the best weights, or none (val)")
+    add_data_options(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the run")
 
     network = parser.add_argument_group("network")
@@ -93,8 +101,8 @@ def run(arguments: argparse.Namespace) -> None:
     from minisegnet.layers import CrossEntropyLoss
     from minisegnet.training import Trainer
 
-    dataset = data.open_dataset(arguments.data, split=arguments.split)
-    validation = None if arguments.val_split == "none" else data.open_dataset(arguments.data, split=arguments.val_split)
+    dataset = data.open_dataset(arguments.data, split=arguments.split, **dict(arguments.data_option))
+    validation = open_validation(arguments)
     recipe = recipe_for(arguments, dataset)
     graph = recipe.build()
     weight = median_frequency(dataset) if arguments.class_weights else None
@@ -122,6 +130,18 @@ def run(arguments: argparse.Namespace) -> None:
         print(trainer.confusion.table(recipe.classes))
     print(f"Trained for {trainer.step} steps" + ("" if best is None else f"; best validation mean IoU {best:.4f}"))
     print(f"Now try: minisegnet predict {shlex.quote(str(checkpoint))} IMAGE --out DIR")
+
+
+def open_validation(arguments: argparse.Namespace) -> Dataset | None:
+    """The data that picks the best weights, or None. Raises OptionError, with the way out, where there is none."""
+    from minisegnet import data
+
+    if arguments.val_split == "none":
+        return None
+    try:
+        return data.open_dataset(arguments.data, split=arguments.val_split, **dict(arguments.data_option))
+    except OptionError as problem:
+        raise OptionError(f"{problem}; choose a --val-split, or train without any by --val-split none") from None
 
 
 def recipe_for(arguments: argparse.Namespace, dataset: Dataset) -> Recipe:
@@ -237,5 +257,5 @@ def resume_hint(typed: list[str]) -> str:
 
 def told(arguments: argparse.Namespace) -> dict[str, Any]:
     """The settings that no other part of the checkpoint tells, and that a resumed run must share."""
-    names = ("data", "split", "crop", "augment", "class_weights", "border_weight")
+    names = ("data", "split", "data_option", "crop", "augment", "class_weights", "border_weight")
     return {name: getattr(arguments, name) for name in names}

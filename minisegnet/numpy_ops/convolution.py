@@ -7,10 +7,13 @@ With the columns of an image X (in_channels kernel_h kernel_w, places) and the f
     correlate   dW = dY X^T          conv2d's dweight,    conv_transpose2d's dweight (with x and dy in turned roles)
 """
 
+from itertools import product
+from typing import NamedTuple
+
 import numpy as np
 
 from minisegnet import shapes
-from minisegnet.numpy_ops.threads import over_images
+from minisegnet.numpy_ops.threads import side_by_side
 from minisegnet.numpy_ops.windows import Windows
 
 # Columns are made for a few rows of places at a time, so that they still lie in the cache when the product reads them;
@@ -50,18 +53,17 @@ def conv_transpose2d_backward(dy, saved):
 def gather(image, weight, windows, bias=None):
     """Each place's value in each output channel: the filter's product with the window there."""
     filters = weight.reshape(len(weight), -1)
-    N, (places_h, places_w) = len(image), windows.places
-    y = np.empty((N, len(weight), places_h * places_w), image.dtype)
+    padded = windows.pad(image)
+    y = np.empty((len(image), len(weight), windows.places[0] * windows.places[1]), image.dtype)
 
-    def one_image(n):
-        for places, columns in blocks_of_columns(image[n], weight, windows):
-            block = y[n, :, places]
-            np.matmul(filters, columns, out=block)
-            if bias is not None:
-                block += bias[:, None]
+    def one_block(n, block):
+        products = y[n, :, block.places]
+        np.matmul(filters, block.columns(padded[n], windows), out=products)
+        if bias is not None:
+            products += bias[:, None]
 
-    over_images(one_image, N)
-    return y.reshape(N, len(weight), places_h, places_w)
+    side_by_side(one_block, product(range(len(image)), blocks(weight, windows)))
+    return y.reshape(*y.shape[:2], *windows.places)
 
 
 def scatter(y, weight, windows):
@@ -71,14 +73,14 @@ def scatter(y, weight, windows):
     image = np.zeros((len(y), weight.shape[1], *windows.padded), y.dtype)
 
     def one_image(n):
-        for rows, places in blocks_of_rows(weight, windows):
-            stamps = filters.T @ values[n, :, places]
-            stamps = stamps.reshape(weight.shape[1], -1, rows.stop - rows.start, y.shape[3])
-            band = image[n, :, rows.start * windows.stride[0] :]
-            for tap, (met_rows, met_columns) in enumerate(windows.of_height(rows.stop - rows.start).taps()):
-                band[:, met_rows, met_columns] += stamps[:, tap]
+        for block in blocks(weight, windows):
+            stamps = filters.T @ values[n, :, block.places]
+            stamps = stamps.reshape(weight.shape[1], -1, block.height, y.shape[3])
+            band = image[n, :, block.rows.start * windows.stride[0] :]
+            for tap, (rows, columns) in enumerate(windows.of_height(block.height).taps()):
+                band[:, rows, columns] += stamps[:, tap]
 
-    over_images(one_image, len(y))
+    side_by_side(one_image, ((n,) for n in range(len(y))))
     return np.ascontiguousarray(windows.inside(image))
 
 
@@ -87,12 +89,13 @@ def correlate(y, image, weight, windows):
     values = flat(y)
 
     def one_image(n):
+        padded = windows.pad(image[n])
         dweight = np.zeros((len(weight), weight[0].size), y.dtype)
-        for places, columns in blocks_of_columns(image[n], weight, windows):
-            dweight += values[n, :, places] @ columns.T
+        for block in blocks(weight, windows):
+            dweight += values[n, :, block.places] @ block.columns(padded, windows).T
         return dweight.reshape(weight.shape)
 
-    return sum(over_images(one_image, len(y)), np.zeros(weight.shape, y.dtype))
+    return sum(side_by_side(one_image, ((n,) for n in range(len(y)))), np.zeros(weight.shape, y.dtype))
 
 
 def flat(y):
@@ -100,19 +103,26 @@ def flat(y):
     return y.reshape(*y.shape[:2], y.shape[2] * y.shape[3])
 
 
-def blocks_of_columns(image, weight, windows):
-    """The windows of an image (C, H, W) as columns (C kernel_h kernel_w, some places), block by block."""
-    view = windows.view(windows.pad(image))
-    for rows, places in blocks_of_rows(weight, windows):
-        block = view[:, :, :, rows]
-        yield places, block.reshape(-1, block.shape[3] * block.shape[4])
+class Block(NamedTuple):
+    """A few rows of places."""
+
+    rows: slice
+    places: slice  # the same, flat
+
+    @property
+    def height(self):
+        return self.rows.stop - self.rows.start
+
+    def columns(self, padded, windows):
+        """The windows there of a padded image (C, H, W), as the columns of a matrix (C kernel_h kernel_w, places)."""
+        return windows.view(padded)[:, :, :, self.rows].reshape(-1, self.places.stop - self.places.start)
 
 
-def blocks_of_rows(weight, windows):
-    """Slices of rows of places, and of the flat places, whose columns take about COLUMN_BYTES."""
+def blocks(weight, windows):
+    """All rows of places, in blocks whose columns take about COLUMN_BYTES."""
     places_h, places_w = windows.places
     row_bytes = max(1, weight[0].nbytes * places_w)
-    count = max(1, max(COLUMN_BYTES, weight.nbytes) // row_bytes)
-    for start in range(0, places_h, count):
-        stop = min(start + count, places_h)
-        yield slice(start, stop), slice(start * places_w, stop * places_w)
+    height = max(1, max(COLUMN_BYTES, weight.nbytes) // row_bytes)
+    for start in range(0, places_h, height):
+        stop = min(start + height, places_h)
+        yield Block(slice(start, stop), slice(start * places_w, stop * places_w))

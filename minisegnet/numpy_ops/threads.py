@@ -1,8 +1,8 @@
-"""The images of a batch side by side: NumPy lets go of the interpreter in its loops, so threads can share them."""
+"""Parts of an operation side by side: NumPy lets go of the interpreter in its loops, so threads can share them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from threading import Lock
@@ -12,27 +12,28 @@ from threadpoolctl import ThreadpoolController
 
 Result = TypeVar("Result")
 
-_one_batch_at_a_time = Lock()
+_one_call_at_a_time = Lock()
 
 
-def over_images(function: Callable[[int], Result], count: int) -> list[Result]:
-    """[function(0), ..., function(count - 1)], each image on a thread of its own.
+def side_by_side(function: Callable[..., Result], jobs: Iterable[tuple]) -> list[Result]:
+    """[function(*job) for job in jobs], with the jobs on several threads.
 
     As many threads run as BLAS was given, and BLAS is held to one in each meanwhile: products as narrow as a
     convolution's keep one core busy and leave the others waiting. Results do not depend on the number of threads.
     """
+    jobs = list(jobs)
     blas = _blas()
-    if count < 2 or blas is None or not _one_batch_at_a_time.acquire(blocking=False):
-        return [function(n) for n in range(count)]
+    if blas is None or not _one_call_at_a_time.acquire(blocking=False):
+        return [function(*job) for job in jobs]
     threads = blas.get_num_threads()
     try:
         blas.set_num_threads(1)
-        if threads == 1:
-            return [function(n) for n in range(count)]
-        return list(_pool(threads).map(function, range(count)))
+        if threads == 1 or len(jobs) < 2:
+            return [function(*job) for job in jobs]
+        return list(_pool(threads).map(lambda job: function(*job), jobs))
     finally:
         blas.set_num_threads(threads)
-        _one_batch_at_a_time.release()
+        _one_call_at_a_time.release()
 
 
 @cache

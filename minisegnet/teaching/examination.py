@@ -136,7 +136,7 @@ class Examination:
             np.array([comparison.verdict == "wrong" for _, comparison in kept], bool),
         )
         self._note_elements(found, look)
-        for number in range(self.directions):
+        for number in range(0 if found.wrong else self.directions):
             self._look_along(found, [found.name], number == 0, here)
         return look
 

@@ -10,8 +10,9 @@ import numpy as np
 
 # No one step suits every function: strong curvature and a kink nearby ask for a smaller one, rounding for a larger one.
 # A wrong slope agrees with none of them, so agreement with any is agreement.
-STEPS = (1e-5, 1e-6, 1e-7, 1e-8, 1e-4, 1e-3)
+STEPS = (1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-4, 1e-3)
 COARSE, FINE = 1e-6, 1e-7  # a curve's one-sided slopes draw together from one to the other, those of a kink do not
+FINEST = 1e-9  # among a network's many kinks, only such a step may meet none
 
 
 class Comparison(NamedTuple):
@@ -51,18 +52,19 @@ def compare(
     """
     outputs: dict[float, tuple[np.ndarray, np.ndarray]] = {}
     slopes: dict[float, float] = {}
+    decisive = FINEST if several_kinks else FINE
     for step in STEPS:
         above, below = outputs[step] = along(step), along(-step)
         slopes[step] = float(upstream @ (above - below)) / (2 * step)
-        nearest = min(slopes.values(), key=lambda slope: np.nan_to_num(abs(slope - analytic), nan=np.inf))
+        nearest = min(slopes.values(), key=lambda slope: (np.isnan(slope), abs(slope - analytic)))
         error = abs(nearest - analytic)
         if error <= tolerance / 10 or (step == STEPS[-1] and error <= tolerance):
             return Comparison("right", analytic, nearest)
-        if step == FINE and error > tolerance:
+        if step == decisive and error > tolerance:
             sides = _kink(outputs, middle, upstream, tolerance)
             if sides is not None:
                 between = sides[0] - tolerance <= analytic <= sides[1] + tolerance
-                return Comparison("kink" if between or several_kinks else "wrong", analytic, slopes[step], sides)
+                return Comparison("kink" if between or several_kinks else "wrong", analytic, slopes[FINE], sides)
             if max(slopes.values()) - min(slopes.values()) < error / 100:
                 break  # the steps agree on another slope
     return Comparison("wrong", analytic, _steadiest(slopes))

@@ -104,7 +104,7 @@ def draw_matrices(**matrices: Any) -> Figure:
     paper = SquaredPaper(tallest + 1.8, sum(array.shape[1] + 1.2 for array in arrays.values()))
     left = 0.6
     for name, array in arrays.items():
-        paper.matrix(array, (1.2, left), colours.get(name[-1], INK), name)
+        paper.matrix(array, (1.2, left), colours.get(name[-1], INK), name.replace("_", " "))
         left += array.shape[1] + 1.2
     return paper.figure
 

@@ -213,3 +213,9 @@ def test_a_bad_checkpoint_is_told_in_one_line(damage, checkpoint, photos, tmp_pa
     told = capsys.readouterr().err
     assert words in told and "best.npz" in told and told.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_more_classes_than_a_mask_holds(photos, tmp_path, capsys):
+    save_small_checkpoint(tmp_path / "many.npz", classes=tuple(f"class {i}" for i in range(257)))
+    assert main(["predict", str(tmp_path / "many.npz"), str(photos), "--out", str(tmp_path / "out")]) == 2
+    assert "at most 256 classes; the network has 257" in capsys.readouterr().err

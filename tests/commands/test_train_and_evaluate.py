@@ -14,6 +14,7 @@ from minisegnet import data
 from minisegnet.cli import main
 from minisegnet.commands.train import channel_statistics
 from minisegnet.data.shapes import Shapes
+from minisegnet.errors import OptionError
 from minisegnet.metrics import ConfusionMatrix
 from minisegnet.trained import load_trained
 from minisegnet.training import load_checkpoint
@@ -25,9 +26,11 @@ TINY = ["--width", "4", "--depth", "2", "--batch-size", "2"]
 def few_shapes(monkeypatch):
     """Data "shapes" is eight small images, and its split "val" three."""
 
-    def open_dataset(name, split="train"):
+    def open_dataset(name, split="train", size=32):
         assert name == "shapes"
-        return Shapes(32, {"train": 8, "val": 3}[split], split=split)
+        if split not in ("train", "val"):
+            raise OptionError(f"shapes has no split {split!r}")
+        return Shapes(size, {"train": 8, "val": 3}[split], split=split)
 
     monkeypatch.setattr(data, "open_dataset", open_dataset)
 
@@ -137,6 +140,8 @@ def test_a_run_is_neither_lost_nor_mixed_up(tmp_path, capsys):
         (["--option", "widht=3"], ["widht"]),
         (["--option", "pad=None", "--crop", "30"], ["divisible by 4", "30 x 30"]),
         (["--lr", "-1"], ["lr", "-1"]),
+        (["--val-split", "other"], ["no split 'other'", "--val-split none"]),
+        (["--data-option", "size=8"], ["shapes: size", "16"]),
     ],
 )
 def test_what_cannot_be_is_told_in_one_line(options, words, tmp_path, capsys):

@@ -36,7 +36,7 @@ STYLES = {
 
 
 @pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_every_kind_of_numbers(style, seed):
     rng = np.random.default_rng(seed)
 
@@ -66,7 +66,7 @@ def test_every_kind_of_numbers(style, seed):
         ("dice", x, labels, {"ignore_index": 0}),
     ]
     for name, *inputs, options in calls:
-        report = check_operation(name, *inputs, **options, upstream_seed=seed, elements=40)
+        report = check_operation(name, *inputs, **options, upstream_seed=seed, elements=24)
         assert report.ok, f"{style} numbers, seed {seed}\n{report}"
 
 

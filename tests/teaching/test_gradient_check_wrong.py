@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import wrong_layers  # noqa: F401  (fills the bank)
+import wrong_operations  # noqa: F401  (fills the bank)
 from wrong_answers import BANK
 
 from minisegnet.teaching import GradientError
