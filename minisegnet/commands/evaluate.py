@@ -11,7 +11,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minisegnet.commands.options import DATA_HELP, add_data_options, add_prediction_options, add_threads, limited_threads
+from minisegnet.commands.options import (
+    DATA_HELP,
+    add_data_options,
+    add_prediction_options,
+    add_threads,
+    limited_threads,
+)
 from minisegnet.errors import DataError
 
 if TYPE_CHECKING:

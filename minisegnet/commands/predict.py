@@ -117,13 +117,14 @@ def plan(given: list[str], out: Path, overlay: bool, probabilities: bool, checkp
 
 def images_of(path: Path) -> list[Path]:
     """The path itself, or the images in the folder that it is. Raises DataError for a folder without any."""
-    from minisegnet.data.files import contents, images_in
+    from minisegnet.data.images import SUFFIXES
 
     if not path.is_dir():
         return [path]
-    images = images_in(path)
+    visible = sorted(file for file in path.iterdir() if not file.name.startswith("."))
+    images = [file for file in visible if file.suffix.lower() in SUFFIXES]
     if not images:
-        raise DataError(f"no image in the folder {path}; {contents(path)}")
+        raise DataError(f"no image in the folder {path}: nothing in it ends in {', '.join(sorted(SUFFIXES))}")
     return images
 
 

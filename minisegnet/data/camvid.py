@@ -1,39 +1,48 @@
-"""CamVid in SegNet's split: streets from a car in Cambridge, eleven classes, the rest ignored.
-
-    PATH/train/….png  PATH/trainannot/….png   and so val, valannot, test, testannot; images PNG or JPEG, of any size
-
-Source: Brostow et al. 2009; the split and classes of Badrinarayanan et al. 2017, SegNet.
-"""
+"""CamVid as SegNet divides it: road scenes in eleven classes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from minisegnet.data.files import image_files
+from minisegnet.data.file_dataset import FileDataset, Pair, contents, images_in, pair_up
 from minisegnet.data.palettes import camvid_palette
-from minisegnet.data.pairs import FileDataset, Meaning, pair_by_stem
 from minisegnet.errors import DataError, OptionError
 
 CLASSES = (
-    "sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist",
+    "Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist",
 )  # fmt: skip
 VOID = 11
+SPLITS = ("train", "val", "test")
 
 
-class CamVid(FileDataset):
-    """One split, "train", "val" or "test", of CamVid; label 11 is ignored. Raises DataError, OptionError."""
+def camvid(path: Path, split: str = "train") -> FileDataset:
+    """The images of one split; label 11, "unlabelled", is ignored.
 
-    def __init__(self, path: Path | str, split: str = "train", strict: bool = True) -> None:
-        path = Path(path)
-        if split not in ("train", "val", "test"):
-            raise OptionError(f"camvid: split must be one of train, val, test; got {split!r}")
-        images, masks = path / split, path / f"{split}annot"
-        if not (images.is_dir() and masks.is_dir() and image_files(images)):
-            found = sorted(child.name for child in path.iterdir())[:12] if path.is_dir() else []
-            raise DataError(
-                f"{path}: looked for CamVid's folders {split} and {split}annot with image files; "
-                f"found {', '.join(found) or 'nothing'}"
-            )
-        super().__init__(
-            pair_by_stem(images, masks), CLASSES, camvid_palette(), Meaning(), VOID, channels=3, strict=strict
-        )
+    path   a folder with train and trainannot, val and valannot, test and testannot; or with CamVid/ that has them
+    split  "train", "val" or "test" (which may lack its annotations)
+
+    Raises DataError for a folder of another kind, OptionError for another split.
+    Source: Brostow et al. 2009; the split of Badrinarayanan et al. 2017, SegNet.
+    """
+    if split not in SPLITS:
+        raise OptionError(f"camvid: the split must be one of {', '.join(SPLITS)}; got {split!r}")
+    root = _root(path)
+    images, annotations = root / split, root / f"{split}annot"
+    if not images.is_dir():
+        raise DataError(f"camvid: looked in {root} for {split} and {split}annot; {contents(root)}")
+    if annotations.is_dir():
+        pairs, problems = pair_up(images_in(images), images_in(annotations))
+    else:
+        pairs = [Pair(image.stem, image, None) for image in images_in(images)]
+        problems = [] if split == "test" else [f"{images} has images, but there is no {annotations} with their masks"]
+    return FileDataset(pairs, CLASSES, 3, camvid_palette(), VOID, problems=problems)
+
+
+def splits(path: Path) -> list[str]:
+    """The splits that there are."""
+    return [split for split in SPLITS if (_root(path) / split).is_dir()] or ["train"]
+
+
+def _root(path: Path) -> Path:
+    inside = path / "CamVid"
+    return inside if inside.is_dir() and not (path / "train").is_dir() else path

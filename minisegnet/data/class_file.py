@@ -35,8 +35,7 @@ class ClassFile:
     def labels_of(self, colours: np.ndarray, ignore_index: int | None) -> np.ndarray:
         """Labels (H, W) int32 of colours (H, W), red * 65536 + green * 256 + blue; -1 - colour where it has none."""
         listed = np.array(self.colours + self.ignore_colours, np.int32) @ (65536, 256, 1)
-        labels = np.full(len(listed), ignore_index, np.int32)
-        labels[: len(self.names)] = np.arange(len(self.names))
+        labels = np.array([*range(len(self.names)), *[ignore_index] * len(self.ignore_colours)], np.int32)
         order = np.argsort(listed)
         places = np.searchsorted(listed[order], colours).clip(max=len(listed) - 1)
         return np.where(listed[order][places] == colours, labels[order][places], -1 - colours).astype(np.int32)

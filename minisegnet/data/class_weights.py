@@ -1,39 +1,43 @@
-"""Weights of the classes in a loss, so that rare ones count."""
+"""Weights that make rare classes count in the loss."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from minisegnet.data.loader import check_labels_inside
 from minisegnet.data.sample import Dataset
+from minisegnet.data.sample_checks import check_labels
 from minisegnet.errors import DataError
 
 
-def median_frequency_weights(dataset: Dataset) -> np.ndarray:
-    """Weight of each class, (num_classes,) float32: the median of the classes' frequencies over the class's own.
+def median_frequency(dataset: Dataset) -> np.ndarray:
+    """(num_classes,) float32: median of freq / freq(c), for `class_weight` of the cross entropy.
 
-    The frequency of a class is its pixels over all counted pixels of the images that it occurs in; ignored pixels count
-    nowhere. A class that never occurs gets weight 1, that of a class of median frequency: the training loss never meets it.
+    freq(c) is the number of pixels of class c, divided by that of all pixels in the images where c occurs; ignored
+    pixels do not count. The median is that of the classes that occur. A class that never does has the weight 1: there
+    is nothing to balance, and a stray pixel of it elsewhere counts like any.
 
-    Raises DataError for a sample without labels or a data set without any labelled pixel, LabelError for a stray label.
-    Source: Eigen & Fergus 2015, section 6.3.2.
+    Raises DataError for a data set without images or a sample without labels, LabelError for a label outside the
+    classes. Source: Eigen and Fergus 2015, section 4.2 of their paper on depth, normals and labels.
     """
-    num_classes, ignored = len(dataset.classes), dataset.ignore_index
-    pixels = np.zeros(num_classes, np.int64)
-    pixels_around = np.zeros(num_classes, np.int64)
-    for index in range(len(dataset)):
-        sample = dataset[index]
+    classes = len(dataset.classes)
+    pixels = np.zeros(classes, np.int64)
+    where_present = np.zeros(classes, np.int64)
+    if len(dataset) == 0:
+        raise DataError("median_frequency: the data set is empty, so no class has a frequency")
+    for i in range(len(dataset)):
+        sample = dataset[i]
         if sample.labels is None:
-            raise DataError(f"{sample.name} has no labels; class weights are computed from them")
-        check_labels_inside(sample.labels, num_classes, ignored, sample.name)
-        counted = sample.labels if ignored is None else sample.labels[sample.labels != ignored]
-        here = np.bincount(counted.ravel(), minlength=num_classes)
-        pixels += here
-        pixels_around[here > 0] += here.sum()
-    occurs = pixels > 0
-    if not occurs.any():
-        raise DataError("the data set has no labelled pixel, so there are no frequencies to weigh classes by")
-    weights = np.ones(num_classes)
-    frequency = pixels[occurs] / pixels_around[occurs]
-    weights[occurs] = np.median(frequency) / frequency
-    return weights.astype(np.float32)
+            raise DataError(f"median_frequency: {sample.name} has no labels")
+        check_labels(sample.labels, classes, dataset.ignore_index, sample.name)
+        known = (sample.labels >= 0) & (sample.labels < classes)  # the others, after the check, are ignored
+        if dataset.ignore_index is not None:
+            known &= sample.labels != dataset.ignore_index
+        count = np.bincount(sample.labels[known], minlength=classes)
+        pixels += count
+        where_present += np.where(count > 0, count.sum(), 0)
+    present = pixels > 0
+    frequency = pixels[present] / where_present[present]
+    weights = np.ones(classes, np.float32)
+    if present.any():
+        weights[present] = np.median(frequency) / frequency
+    return weights

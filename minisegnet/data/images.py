@@ -143,8 +143,8 @@ def _load(path: Path, page: int | None) -> tuple[Image.Image, str | None]:
         raise DataError(f"{path} claims to be so large that it is taken for an attack ({problem}); cut it") from problem
     except Image.UnidentifiedImageError:
         raise DataError(
-            f"{path} is no image that can be read, whatever its name: of another kind, without pixels, or cut short near "
-            f"its beginning, which is {data[:16]!r}. Save it as PNG, JPEG or TIFF, or leave it out"
+            f"{path} is no image that can be read, whatever its name: of another kind, without pixels, or cut short "
+            f"near its beginning, which is {data[:16]!r}. Save it as PNG, JPEG or TIFF, or leave it out"
         ) from None
     except Exception as problem:  # damaged bytes make Pillow raise nearly anything
         told = str(problem) or type(problem).__name__

@@ -1,115 +1,114 @@
-"""ISBI 2012: slices of a fruit fly's nerve cord under an electron microscope, each pixel membrane or cell interior.
-
-Read either as folders of numbered slices, `train/image` and `train/label` (also images, labels; also without train), or
-as the challenge's volumes `train-volume.tif` and `train-labels.tif`. In the files 0 is membrane, 255 interior.
-Source: Arganda-Carreras et al. 2015, Crowdsourcing the creation of image segmentation algorithms for connectomics.
-"""
+"""ISBI 2012: thirty slices of a fly's nervous system under the electron microscope, membrane against cell interior."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from minisegnet.data.files import read_pages
-from minisegnet.data.pairs import FileDataset, Meaning, Pairs, pair_by_stem
+from minisegnet.data.file_dataset import FileDataset, Pair, contents, images_in, pair_up
+from minisegnet.data.images import pages, read_labels
 from minisegnet.errors import DataError, OptionError
 
 CLASSES = ("membrane", "interior")
-_PALETTE = np.array([[28, 30, 44], [240, 228, 66]], np.uint8)
-_MEANING = Meaning({0: 0, 255: 1})
-_IMAGES = ("train/image", "train/images", "image", "images")
-_LABELS = ("train/label", "train/labels", "label", "labels")
-_VOLUMES = ("train-volume.tif", "train-labels.tif")
-_PARTS = {"train": (0, 2 / 3), "val": (2 / 3, 4 / 5), "test": (4 / 5, 1), "all": (0, 1)}
+PALETTE = np.array([(28, 30, 44), (86, 180, 233)], np.uint8)
+SPLITS = ("train", "val", "test")
+TRAIN_SHARE = 0.8  # of the slices, from the first: neighbours look alike, so what is held out must be one block
+
+_FOLDERS = [
+    (above + images, above + labels)
+    for above, images, labels in product(("train/", ""), ("image", "images"), ("label", "labels"))
+]
+_VOLUMES = ("train-volume.tif", "train-labels.tif", "test-volume.tif")
 
 
-class ISBI(FileDataset):
-    """Grey slices (1, H, W) with labels 0 membrane and 1 interior.
+def isbi(path: Path, split: str = "train", slices: Any = None) -> FileDataset:
+    """The slices of one split, grey, with labels 0 (membrane) and 1 (interior).
 
-    split   which part of the stack, in slice order, for neighbouring slices resemble each other: "train" the first two
-            thirds (0 to 19 of 30), "val" the next (20 to 23), "test" the last fifth (24 to 29), "all"
-    slices  which slices instead, such as "0-23", "0-9,12" or a list of numbers
-    strict  as in `FileDataset`
+    path    a folder with train/image and train/label (or images, labels; or without train), a file a slice; or with the
+            challenge's train-volume.tif and train-labels.tif
+    split   "train", the first 80 % of the slices; "val", the others; "test", the challenge's own, without labels (the
+            folder test, or test-volume.tif); or slices, as below
+    slices  numbers from 0, such as "0-23" or "0-3,7", in place of that share: of all slices with labels, or with the
+            split "test" of those
 
-    Raises DataError (files missing or unreadable), OptionError (slices that are none or not there).
+    Raises DataError for a folder of another kind, OptionError for a split or slices that there are not.
+    Source: Arganda-Carreras et al. 2015, Crowdsourcing the creation of image segmentation algorithms for connectomics.
     """
-
-    def __init__(
-        self, path: Path | str, split: str = "train", slices: str | Sequence[int] | None = None, strict: bool = True
-    ) -> None:
-        path = Path(path)
-        if split not in _PARTS:
-            raise OptionError(f"isbi: split must be one of {', '.join(_PARTS)}; got {split!r}")
-        self.volumes: tuple[list[np.ndarray], list[np.ndarray]] | None = None
-        pairs = _find_slices(path)
-        if pairs is None:
-            self.volumes = _read_volumes(path)
-            count = len(self.volumes[0])
-            pairs = Pairs(*(tuple(path / f"{name}#{page}" for page in range(count)) for name in _VOLUMES))
-        chosen = _chosen_slices(slices, split, len(pairs.images))
-        if self.volumes is not None:
-            self.volumes = tuple([pages[number] for number in chosen] for pages in self.volumes)  # type: ignore[assignment]
-        pairs = Pairs(
-            tuple(pairs.images[number] for number in chosen),
-            tuple(pairs.masks[number] for number in chosen),
-            pairs.images_alone,
-            pairs.masks_alone,
-        )
-        super().__init__(pairs, CLASSES, _PALETTE, _MEANING, channels=1, strict=strict)
-
-    def name(self, index: int) -> str:
-        path = self.pairs.images[index]
-        return f"slice_{path.stem if self.volumes is None else path.name.partition('#')[2]}"
-
-    def image(self, index: int) -> np.ndarray:
-        if self.volumes is None:
-            return super().image(index)
-        return self.volumes[0][index][None].astype(np.float32) / 255
-
-    def labels(self, index: int) -> np.ndarray:
-        if self.volumes is None:
-            return super().labels(index)
-        return _MEANING.labels(self.volumes[1][index], self.pairs.masks[index])
+    if split not in SPLITS:
+        if slices is not None or not split[:1].isdecimal():
+            raise OptionError(f"isbi: the split must be train, val or test, or slices such as 0-23; got {split!r}")
+        split, slices = "train", split
+    pairs, problems = _unlabelled(path) if split == "test" else _labelled(path)
+    if slices is not None:
+        chosen = slice_numbers(slices)
+        if max(chosen) >= len(pairs):
+            raise OptionError(f"isbi: {path} has the slices 0 to {len(pairs) - 1}; {max(chosen)} was asked for")
+        pairs = [pairs[number] for number in chosen]
+    elif split != "test":
+        boundary = round(TRAIN_SHARE * len(pairs))
+        pairs = pairs[:boundary] if split == "train" else pairs[boundary:]
+    return FileDataset(pairs, CLASSES, channels=1, palette=PALETTE, decode=read_membrane_labels, problems=problems)
 
 
-def _find_slices(path: Path) -> Pairs | None:
-    """The pairs of the folders of slices; None if the volumes are there instead."""
-    for images, labels in zip(_IMAGES, _LABELS, strict=True):
-        if (path / images).is_dir() and (path / labels).is_dir():
-            return pair_by_stem(path / images, path / labels)
-    if all((path / name).is_file() for name in _VOLUMES):
-        return None
-    found = sorted(child.name for child in path.iterdir())[:12] if path.is_dir() else []
+def splits(path: Path) -> list[str]:
+    """The splits that have labels."""
+    return ["train", "val"]
+
+
+def read_membrane_labels(path: Path, page: int | None = None) -> np.ndarray:
+    """A mask of 0 (membrane) and 255 or 1 (interior) as labels 0 and 1; any other value stays, to be found stray."""
+    labels = read_labels(path, page)
+    labels[labels == 255] = 1
+    return labels
+
+
+def slice_numbers(slices: Any) -> list[int]:
+    """The numbers of "0-3,7", in that order: 0, 1, 2, 3, 7. A sequence of ints is taken as it is.
+
+    Raises OptionError for anything else.
+    """
+    numbers: list[int] = []
+    try:
+        if isinstance(slices, str):
+            for part in slices.split(","):
+                first, _, last = part.partition("-")
+                numbers += range(int(first), int(last or first) + 1) or [-1]
+        else:
+            numbers += [int(number) for number in slices]
+    except (TypeError, ValueError):
+        numbers = []
+    if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
+        raise OptionError(f"isbi: slices must be numbers from 0 such as '0-23' or '0-3,7', each once; got {slices!r}")
+    return numbers
+
+
+def _labelled(path: Path) -> tuple[list[Pair], list[str]]:
+    for images, masks in _FOLDERS:
+        if (path / images).is_dir() and (path / masks).is_dir():
+            pairs, problems = pair_up(images_in(path / images), images_in(path / masks))
+            if not pairs:
+                problems.append(f"no image in {path / images} has a label of its name in {path / masks}")
+            return pairs, problems
+    volume, labels = (path / name for name in _VOLUMES[:2])
+    if volume.is_file() and labels.is_file():
+        count = pages(volume)
+        if pages(labels) != count:
+            raise DataError(f"{volume} has {count} pages and {labels} {pages(labels)}; each image needs its labels")
+        return [Pair(f"train-{page}", volume, labels, page) for page in range(count)], []
     raise DataError(
-        f"{path}: looked for ISBI 2012 as train/image and train/label with a file a slice, or as {_VOLUMES[0]} and "
-        f"{_VOLUMES[1]}; found {', '.join(found) or 'nothing'}"
+        f"isbi: looked in {path} for train/image and train/label (or images, labels, with or without train/), "
+        f"or train-volume.tif and train-labels.tif; {contents(path)}"
     )
 
 
-def _read_volumes(path: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    images, labels = (read_pages(path / name) for name in _VOLUMES)
-    if len(images) != len(labels):
-        raise DataError(f"{path}: {_VOLUMES[0]} has {len(images)} pages and {_VOLUMES[1]} {len(labels)}; they must match")
-    return images, labels
-
-
-def _chosen_slices(slices: str | Sequence[int] | None, split: str, count: int) -> list[int]:
-    if slices is None:
-        first, last = _PARTS[split]
-        return list(range(round(first * count), round(last * count)))
-    if isinstance(slices, str):
-        numbers: list[int] = []
-        for part in slices.split(","):
-            found = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
-            if found is None:
-                raise OptionError(f"isbi: slices are numbers and ranges such as '0-23' or '0-9,12'; got {slices!r}")
-            numbers += range(int(found[1]), int(found[2] or found[1]) + 1)
-    else:
-        numbers = [int(number) for number in slices]
-    outside = [number for number in numbers if not 0 <= number < count]
-    if outside or not numbers:
-        raise OptionError(f"isbi: slices {slices!r} asks for {outside or 'none'}; there are 0 to {count - 1}")
-    return numbers
+def _unlabelled(path: Path) -> tuple[list[Pair], list[str]]:
+    for folder in (path / "test" / "image", path / "test" / "images", path / "test"):
+        if folder.is_dir() and (files := images_in(folder)):
+            return [Pair(f"test-{file.stem}", file, None) for file in files], []
+    volume = path / _VOLUMES[2]
+    if volume.is_file():
+        return [Pair(f"test-{page}", volume, None, page) for page in range(pages(volume))], []
+    raise DataError(f"isbi: looked in {path} for a folder test with images, or {_VOLUMES[2]}; {contents(path)}")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from minisegnet.data.files import Pair, contents, images_in, pair_up, several
+from minisegnet.data.file_dataset import Pair, contents, counted, images_in, pair_up, several
 from minisegnet.data.images import SUFFIXES
 from minisegnet.errors import DataError
 
@@ -90,7 +90,11 @@ def _listed(file: Path, whole: Part) -> Part:
     lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
     names = [Path(line).stem if Path(line).suffix.lower() in SUFFIXES else line for line in lines if line]
     unknown = [name for name in names if name not in by_name]
-    problems = [f"{file} lists {len(unknown)} names without an image and a mask: {several(unknown)}"] if unknown else []
+    problems = (
+        [f"{file} lists {counted(len(unknown), 'name')} without an image and a mask: {several(unknown)}"]
+        if unknown
+        else []
+    )
     return Part([by_name[name] for name in dict.fromkeys(names) if name in by_name], whole.problems + problems)
 
 

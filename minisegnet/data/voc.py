@@ -1,68 +1,63 @@
-"""Pascal VOC's layout: photographs of any size, twenty kinds of things, outlines ignored.
-
-    PATH/JPEGImages/2007_000032.jpg   PATH/SegmentationClass/2007_000032.png
-    PATH/ImageSets/Segmentation/train.txt   (val.txt, trainval.txt): a stem a line
-
-PATH is the folder that holds these three, or one with VOCdevkit/VOC2012 in it. Masks are palette files of labels, or
-pictures in VOC's colours. Source: Everingham et al. 2010, The Pascal visual object classes challenge.
-"""
+"""Pascal VOC's layout: photographs of all sizes in twenty classes of objects and the background."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from minisegnet.data.files import image_files
-from minisegnet.data.palettes import VOID_COLOUR, voc_palette
-from minisegnet.data.pairs import FileDataset, Meaning, Pairs, packed
-from minisegnet.errors import DataError
+from minisegnet.data.file_dataset import FileDataset, Pair, contents, counted, several
+from minisegnet.data.palettes import voc_palette
+from minisegnet.errors import DataError, OptionError
 
 CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
     "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
-VOID = 255
-_FOLDERS = ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation")
+BORDER = 255  # between objects, and what is too hard to tell
+_PHOTOGRAPHS, _MASKS, _LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
 
 
-class VOC(FileDataset):
-    """The images that ImageSets/Segmentation/<split>.txt lists; label 255 is ignored. Raises DataError."""
+def voc(path: Path, split: str = "train") -> FileDataset:
+    """The images that one list names; label 255, the border of objects, is ignored.
 
-    def __init__(self, path: Path | str, split: str = "train", strict: bool = True) -> None:
-        root = _find_root(Path(path))
-        listing = root / "ImageSets" / "Segmentation" / f"{split}.txt"
-        if not listing.is_file():
-            found = ", ".join(sorted(file.stem for file in listing.parent.glob("*.txt")))
-            raise DataError(f"{listing} does not exist; the splits found are {found or 'none'}")
-        stems = listing.read_text(encoding="utf-8").split()
-        if not stems:
-            raise DataError(f"{listing} lists no image; expected a name such as 2007_000032 on each line")
-        images = {file.stem: file for file in image_files(root / "JPEGImages")}
-        masks = {file.stem: file for file in image_files(root / "SegmentationClass")}
-        missing = [stem for stem in stems if stem not in images]
+    path   a folder with JPEGImages, SegmentationClass and ImageSets/Segmentation, such as VOCdevkit/VOC2012; or the one
+           or two folders above it
+    split  "train", "val", "trainval", "test" (which has no masks), or any other list in ImageSets/Segmentation
+
+    Raises DataError for a folder of another kind, OptionError for a list that there is not.
+    Source: Everingham et al. 2010, VOCdevkit.
+    """
+    root = _root(path)
+    lists = _lists(root)
+    if split not in lists:
+        raise OptionError(f"voc: {root / _LISTS} has no list {split}.txt; it has {', '.join(lists) or 'none'}")
+    names = list(dict.fromkeys(lists[split].read_text(encoding="utf-8-sig").split()))
+    pairs = [Pair(name, root / _PHOTOGRAPHS / f"{name}.jpg", root / _MASKS / f"{name}.png") for name in names]
+    if split == "test":
+        pairs = [pair if pair.mask and pair.mask.is_file() else Pair(pair.name, pair.image, None) for pair in pairs]
+    problems = []
+    for what, files in (("photograph", [p.image for p in pairs]), ("mask", [p.mask for p in pairs if p.mask])):
+        missing = [file.name for file in files if not file.is_file()]
         if missing:
-            raise DataError(
-                f"{listing} lists {len(missing)} images that {root / 'JPEGImages'} lacks, the first {missing[0]}; "
-                "add them or take them off the list"
-            )
-        both = [stem for stem in stems if stem in masks]
-        pairs = Pairs(
-            tuple(images[stem] for stem in both),
-            tuple(masks[stem] for stem in both),
-            tuple(images[stem] for stem in stems if stem not in masks),
-        )
-        palette = voc_palette(len(CLASSES))
-        colours = {int(colour): label for label, colour in enumerate(packed(palette))}
-        colours[VOID_COLOUR[0] << 16 | VOID_COLOUR[1] << 8 | VOID_COLOUR[2]] = VOID
-        super().__init__(pairs, CLASSES, palette, Meaning(colours=colours), VOID, channels=3, strict=strict)
+            told = f"{counted(len(missing), what)} named by {lists[split]} not in {files[0].parent}: {several(missing)}"
+            problems.append(told)
+    return FileDataset(pairs, CLASSES, 3, voc_palette(), BORDER, problems=problems)
 
 
-def _find_root(path: Path) -> Path:
-    places = [path, path / "VOC2012", path / "VOCdevkit" / "VOC2012", *sorted(path.glob("VOCdevkit/VOC*"), reverse=True)]
-    for place in places:
-        if all((place / folder).is_dir() for folder in _FOLDERS):
-            return place
-    found = sorted(child.name for child in path.iterdir())[:12] if path.is_dir() else []
-    raise DataError(
-        f"{path}: looked for Pascal VOC's folders {', '.join(_FOLDERS)}, here or in VOCdevkit/VOC2012; "
-        f"found {', '.join(found) or 'nothing'}"
-    )
+def splits(path: Path) -> list[str]:
+    """The lists that name each image once."""
+    lists = list(_lists(_root(path)))
+    return [name for name in lists if name in ("train", "val")] or lists
+
+
+def _lists(root: Path) -> dict[str, Path]:
+    return {file.stem: file for file in sorted((root / _LISTS).glob("*.txt"))}
+
+
+def _root(path: Path) -> Path:
+    for candidates in ([path], sorted(path.glob("VOC2*")), sorted(path.glob("VOCdevkit/VOC2*"))):
+        found = [one for one in candidates if all((one / part).is_dir() for part in (_PHOTOGRAPHS, _MASKS, _LISTS))]
+        if len(found) > 1:
+            raise DataError(f"voc: {path} holds {several([one.name for one in found])}; name one of them")
+        if found:
+            return found[0]
+    raise DataError(f"voc: looked in {path} and VOC2012 in it for {_PHOTOGRAPHS}, {_MASKS}, {_LISTS}; {contents(path)}")

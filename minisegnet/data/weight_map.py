@@ -1,4 +1,4 @@
-"""The U-Net paper's weight map: pixels between cells that nearly touch count more."""
+"""The weight map of the U-Net paper, which makes the network learn the thin background between touching cells."""
 
 from __future__ import annotations
 
@@ -9,126 +9,93 @@ import numpy as np
 from scipy import ndimage
 
 from minisegnet.data.sample import Sample
-from minisegnet.errors import DataError, LabelError, OptionError, ShapeError
+from minisegnet.data.settings import keep
+from minisegnet.errors import DataError, OptionError, ShapeError
+
+REACH = 7  # in sigmas
 
 
 def border_weight_map(
-    instances: np.ndarray,
-    labels: np.ndarray | None = None,
-    class_weights: Any = None,
-    border_weight: float = 10.0,
-    sigma: float = 5.0,
+    instances: np.ndarray, class_weight_map: Any = 1.0, w0: float = 10.0, sigma: float = 5.0
 ) -> np.ndarray:
-    """Weights (H, W) float32: w(x) = w_class(x) + border_weight exp(-(d1(x) + d2(x))^2 / (2 sigma^2)).
+    """How much each pixel counts: equation 2 of the paper,
 
-    instances      (H, W)  int, 0 background, other numbers the cells
-    labels         (H, W)  int, what class_weights is looked up with; without it 0 background, 1 cell
-    class_weights  one weight a class; without it all are 1. Labels beyond it (ignored pixels) get 0
-    sigma          in pixels
+        w(x) = w_c(x) + w0 exp(-(d1(x) + d2(x))^2 / (2 sigma^2))
 
-    d1 and d2 are the exact distances in pixels to the nearest and second nearest cell. The second term is added to the
-    background, as in the paper's figure 3d; it is 0 where there are fewer than two cells, and is left out where it
-    would round to nothing in float32.
+    instances         (H, W)            int, 0 background, any other number a cell
+    class_weight_map  (H, W) or number  w_c, which balances the classes
+    w0, sigma                           the border's weight, and its width in pixels
 
-    Raises ShapeError (not two dimensions, sizes that differ), OptionError (sigma not above 0, border_weight below 0).
-    Source: Ronneberger et al. 2015, equation 2.
+    d1 and d2 are the Euclidean distances, between the middles of pixels, to the nearest and the second nearest cell.
+    The second term is that of the background, the border between cells; inside cells w is w_c.
+
+    Returns (H, W) float32. Raises ShapeError for instances that are no plane, OptionError for w0 below 0 or sigma not
+    above 0.
+
+    Terms with d1 + d2 above 7 sigma are left out: they are below w0 * 2.3e-11, less than float32 resolves beside 1.
+    Source: Ronneberger et al. 2015, U-Net.
     """
-    if instances.ndim != 2 or (labels is not None and labels.shape != instances.shape):
-        raise ShapeError(
-            f"border_weight_map takes instances (H, W) and labels of that shape; got {instances.shape}"
-            + ("" if labels is None else f" and {labels.shape}")
-        )
-    if not sigma > 0 or not border_weight >= 0:
-        raise OptionError(
-            f"border_weight_map: sigma must be above 0 and border_weight at least 0; got {sigma!r} and {border_weight!r}"
-        )
-    classes = (instances != 0).astype(np.int32) if labels is None else labels
-    weights = np.ones(instances.shape, np.float32) if class_weights is None else _of_class(classes, class_weights)
-    nearest, second = nearest_two_distances(instances, _reach(border_weight, sigma))
-    between = (instances == 0) & np.isfinite(second)
-    together = nearest[between] + second[between]
-    weights[between] += (border_weight * np.exp(-(together**2) / (2 * sigma**2))).astype(np.float32)
-    return weights
+    if instances.ndim != 2:
+        raise ShapeError(f"border_weight_map takes instances (H, W); got shape {instances.shape}")
+    if not (w0 >= 0 and sigma > 0):
+        raise OptionError(f"border_weight_map: w0 must be at least 0 and sigma above 0; got {w0!r} and {sigma!r}")
+    nearest, second = two_distances(instances, REACH * sigma)
+    border = w0 * np.exp(-((nearest + second) ** 2) / (2 * sigma**2))
+    return (class_weight_map + np.where(instances == 0, border, 0)).astype(np.float32)
 
 
-def _of_class(classes: np.ndarray, class_weights: Any) -> np.ndarray:
-    table = np.asarray(class_weights, np.float32)
-    if table.ndim != 1 or table.size == 0:
-        raise ShapeError(f"class_weights must be one number a class; got shape {table.shape}")
-    inside = (classes >= 0) & (classes < len(table))
-    return np.where(inside, table[np.where(inside, classes, 0)], np.float32(0))
-
-
-def _reach(border_weight: float, sigma: float) -> float:
-    """The distance beyond which the second term is under 1e-9."""
-    return sigma * float(np.sqrt(2 * max(0.0, np.log(max(border_weight, 1e-12) / 1e-9)))) + 1
-
-
-def nearest_two_distances(instances: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
-    """Exact Euclidean distances (H, W) to the nearest and to the second nearest cell, infinite beyond `reach` pixels.
-
-    One distance transform for each cell, in its bounding box widened by the reach: its cost grows with the cells'
-    surroundings, not with their number times the image.
-    """
+def two_distances(instances: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
+    """(H, W) each: the distances to the nearest and the second nearest cell, infinite where farther than `reach`."""
     nearest = np.full(instances.shape, np.inf)
     second = np.full(instances.shape, np.inf)
     margin = int(np.ceil(reach))
-    numbers, packed = np.unique(instances, return_inverse=True)
-    packed = packed.reshape(instances.shape) + 1  # find_objects leaves out 0, so that every number gets its box
-    for number, box in zip(numbers, ndimage.find_objects(packed), strict=True):
-        if number == 0:
+    numbers, numbered = np.unique(instances, return_inverse=True)
+    numbered = numbered.reshape(instances.shape)
+    # A cell does not matter beyond its reach: its distances are computed in a window around it, not the whole image.
+    for position, box in enumerate(ndimage.find_objects(numbered + 1)):
+        if numbers[position] == 0:
             continue
-        around = tuple(slice(max(0, side.start - margin), side.stop + margin) for side in box)
-        distance = ndimage.distance_transform_edt(instances[around] != number)
+        window = tuple(slice(max(0, side.start - margin), side.stop + margin) for side in box)
+        distance = ndimage.distance_transform_edt(numbered[window] != position)
         distance[distance > reach] = np.inf
-        first, other = nearest[around], second[around]
-        np.minimum(other, np.maximum(first, distance), out=other)
-        np.minimum(first, distance, out=first)
+        second[window] = np.minimum(second[window], np.maximum(nearest[window], distance))
+        nearest[window] = np.minimum(nearest[window], distance)
     return nearest, second
-
-
-def connected_instances(labels: np.ndarray, background: int = 0, ignore_index: int | None = None) -> np.ndarray:
-    """Instances (H, W) int32: the connected pieces of every class but the background, numbered from 1.
-
-    Pixels are connected by their sides, not by corners, so that a membrane one pixel wide parts two cells.
-    """
-    instances = np.zeros(labels.shape, np.int32)
-    count = 0
-    for label in np.unique(labels):
-        if label not in (background, ignore_index):
-            pieces, found = ndimage.label(labels == label)
-            instances[pieces > 0] = pieces[pieces > 0] + count
-            count += found
-    return instances
 
 
 @dataclass(frozen=True)
 class BorderWeight:
-    """The transform that gives a sample its `border_weight_map`.
+    """A transform: gives a sample the `border_weight_map` of its cells as pixel_weight.
 
-    Takes the sample's instances, or else the connected pieces of every class but the background (and ignore_index).
-    Put it before crops and deformations, which carry the weights along, and keep its results with `InMemory`.
+    class_weight  one number a class, w_c of its pixels (0 for those of no class); None: 1 everywhere
+    foreground    the label of cells. A sample without instances is given the connected parts of this class (pixels
+                  that touch along an edge)
+    w0, sigma     see `border_weight_map`
+
+    Put it last: after a crop or a deformation the distances are those of the picture that the network sees.
+    Raises DataError for a sample without labels.
     """
 
-    class_weights: Any = None
-    border_weight: float = 10.0
+    class_weight: Any = None
+    foreground: int = 1
+    w0: float = 10.0
     sigma: float = 5.0
-    background: int = 0
-    ignore_index: int | None = None
 
-    def __call__(self, sample: Sample, rng: np.random.Generator | None = None) -> Sample:
+    def __post_init__(self) -> None:
+        if self.class_weight is not None:
+            keep(self, class_weight=tuple(float(weight) for weight in self.class_weight))
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         if sample.labels is None:
-            raise DataError(f"{sample.name} has no labels; the border weight needs them")
+            raise DataError(f"BorderWeight needs labels; {sample.name} has none")
         instances = sample.instances
         if instances is None:
-            instances = connected_instances(sample.labels, self.background, self.ignore_index)
-        if self.class_weights is not None:
-            stray = (sample.labels < 0) | (sample.labels >= len(self.class_weights))
-            stray &= sample.labels != self.ignore_index
-            if stray.any():
-                raise LabelError(
-                    f"{sample.name}: label {int(sample.labels[stray][0])} has no weight among {len(self.class_weights)} "
-                    "class weights; give one a class, or pass ignore_index"
-                )
-        weights = border_weight_map(instances, sample.labels, self.class_weights, self.border_weight, self.sigma)
-        return replace(sample, pixel_weight=weights)
+            instances, _ = ndimage.label(sample.labels == self.foreground)
+        weight = border_weight_map(instances, self._of_classes(sample.labels), self.w0, self.sigma)
+        return replace(sample, pixel_weight=weight)
+
+    def _of_classes(self, labels: np.ndarray) -> Any:
+        if self.class_weight is None:
+            return 1.0
+        known = (labels >= 0) & (labels < len(self.class_weight))
+        return np.where(known, np.array(self.class_weight)[np.where(known, labels, 0)], 0.0)

@@ -157,7 +157,9 @@ def test_labels_below_0_are_told(tmp_path):
 def test_a_mask_in_colours_is_told(tmp_path):
     array = np.zeros((3, 4, 3), np.uint8)
     array[1, 2] = (255, 0, 9)
-    with pytest.raises(DataError, match=r"x\.png is a mask in colours, such as \(255, 0, 9\) at row 1, column 2.*classes.txt"):
+    with pytest.raises(
+        DataError, match=r"x\.png is a mask in colours, such as \(255, 0, 9\) at row 1, column 2.*classes.txt"
+    ):
         read_labels(save(tmp_path / "x.png", array))
 
 

@@ -23,7 +23,7 @@ UNETS = {
 
 
 @pytest.mark.parametrize("form", UNETS)
-@pytest.mark.parametrize(("backend", "width", "elements"), [("numpy", 3, 4), ("reference", 2, 1)])
+@pytest.mark.parametrize(("backend", "width", "elements"), [("numpy", 3, 2), ("reference", 1, 1)])
 def test_unet_whole(form, backend, width, elements):
     options, shape = UNETS[form]
     graph = unet(2, width=width, depth=1, **options)
@@ -39,12 +39,12 @@ def test_unet_whole(form, backend, width, elements):
 def test_a_deeper_unet(training):
     graph = unet(3, in_channels=1, width=4, depth=2, seed=1)
     graph.train() if training else graph.eval()
-    report = check_graph(graph, np.random.default_rng(1).standard_normal((2, 1, 8, 8)), bound=BOUND, elements=2)
+    report = check_graph(graph, np.random.default_rng(1).standard_normal((2, 1, 8, 8)), bound=BOUND, elements=1)
     assert report.ok, report
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_every_form_of_graph(name, seed):
     """Fan-out, skips, several inputs and outputs, shared layers, a node that nothing reads."""
     graph, inputs, _ = built(name, seed)
@@ -73,8 +73,8 @@ def test_black_images_sit_on_kinks_and_are_right():
     x = graph.chain("one", graph.input("image", channels=1), Conv2d(1, 3, 3, padding=1), ReLU(), MaxPool2d(2))
     x = graph.chain("two", x, Conv2d(3, 3, 3, padding=1), ReLU())
     graph.output("score", Conv2d(3, 2, 1), x).initialise(0)
-    for seed in range(3):
-        report = check_graph(graph, np.zeros((1, 1, 6, 6)), upstream_seed=seed, elements=20)
+    for seed in range(2):
+        report = check_graph(graph, np.zeros((1, 1, 6, 6)), upstream_seed=seed, elements=10)
         assert report.ok, report
         assert {kink.array for kink in report.kinks} >= {"image", "one.0.bias"}
 
