@@ -1,13 +1,14 @@
-"""Class probabilities of an image of any size: whole, in overlapping tiles mirrored at the edge, or averaged over turns."""
+"""Class probabilities of an image of any size: whole, in tiles mirrored at the edge, or averaged over its turns."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from minisegnet import functional
-from minisegnet.errors import DataError, ShapeError
+from minisegnet.errors import DataError, OptionError, ShapeError
 from minisegnet.graph import Graph
 
 # How much larger than asked a tile may get before a network with valid convolutions is said to fit no size.
@@ -31,14 +32,19 @@ def predict_probabilities(
     symmetries  average the eight turns and mirror images of the square, turned back (Ronneberger et al. 2015
                 average seven rotations)
 
-    Returns float32 (classes, H, W). Raises DataError for an image with no pixels or with NaN, ShapeError where the
-    network fits no size.
+    Returns float32 (classes, H, W). Raises DataError for an image with no pixels or with NaN, ShapeError for other
+    channels than the network's or where it fits no size, OptionError for a tile below 1.
     Source: Ronneberger et al. 2015, figure 2 (the overlap-tile strategy).
     """
     if image.ndim != 3 or 0 in image.shape:
         raise DataError(f"an image must be (channels, height, width) with at least one pixel; got shape {image.shape}")
     if not np.isfinite(image).all():
         raise DataError(f"the image holds NaN or infinity at {int((~np.isfinite(image)).sum())} values")
+    channels = graph.inputs[0].channels
+    if channels not in (None, len(image)):
+        raise ShapeError(f"the network takes images of {channels} channels; got {len(image)}, shape {image.shape}")
+    if tile is not None and tile < 1:
+        raise OptionError(f"tile is the side of a tile in pixels, at least 1, or None for the whole image; got {tile}")
     turns = list(_turns()) if symmetries else [(0, False)]
     total: np.ndarray | float = 0.0
     for quarters, mirrored in turns:
@@ -55,51 +61,68 @@ def _turns() -> Iterator[tuple[int, bool]]:
 
 
 def _tiled(graph: Graph, image: np.ndarray, tile: int | None) -> np.ndarray:
-    channels, *size = image.shape
-    wanted = tuple(min(tile or side, side) for side in size)
-    given, made = _fitting(graph, channels, wanted)
-    margin = [(g - m) // 2 for g, m in zip(given, made, strict=True)]
-    if tile and given == made and made != tuple(size):  # a network that keeps the size: tiles share context by overlap
-        margin = [side // 4 for side in made]
-        made = tuple(side - 2 * m for side, m in zip(made, margin, strict=True))
-    starts = [range(0, side, m) for side, m in zip(size, made, strict=True)]
-    mirrored = np.pad(
-        image,
-        [(0, 0)]
-        + [(m, s[-1] + g - m - side) for m, s, g, side in zip(margin, starts, given, size, strict=True)],
-        mode="reflect",
-    )
+    rows, columns = (_cut(graph, len(image), side, tile) for side in image.shape[1:])
+    frame = (*columns.frame(image.shape[2]), *rows.frame(image.shape[1]))
+    mirrored = functional.reflection_pad2d_forward(image[None], frame)[0]
     probability: np.ndarray | None = None
-    for top in starts[0]:
-        for left in starts[1]:
-            window = mirrored[None, :, top : top + given[0], left : left + given[1]]
+    for top in rows.starts:
+        for left in columns.starts:
+            window = mirrored[:, :, top : top + rows.given, left : left + columns.given]
             scores = graph.predict(np.ascontiguousarray(window))
             here = functional.softmax_forward(scores)[0][0]
-            cut = [(side - m) // 2 for side, m in zip(here.shape[1:], made, strict=True)]
-            here = here[:, cut[0] : cut[0] + made[0], cut[1] : cut[1] + made[1]]
+            here = here[:, rows.kept_from :, columns.kept_from :]
             if probability is None:
-                probability = np.empty((len(here), *size), here.dtype)
-            place = probability[:, top : top + made[0], left : left + made[1]]
+                probability = np.empty((len(here), *image.shape[1:]), here.dtype)
+            place = probability[:, top : top + rows.kept, left : left + columns.kept]
             place[...] = here[:, : place.shape[1], : place.shape[2]]
     assert probability is not None
     return probability
 
 
-def _fitting(graph: Graph, channels: int, wanted: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The smallest input of the network, in each direction, whose output is as large as wanted: (input, output)."""
-    given, made = [], []
-    for side in wanted:
-        refusal: ShapeError | None = None
-        for size in range(side, side + LARGEST_SEARCH):
-            try:
-                output = graph.output_shape((1, channels, size, size))[2]
-            except ShapeError as error:
-                refusal = error
-                continue
-            if output >= side:
-                given.append(size)
-                made.append(output)
-                break
-        else:
-            raise ShapeError(f"the network gives no output of {side} pixels for any input up to {size}: {refusal}")
-    return (given[0], given[1]), (made[0], made[1])
+class _Cut(NamedTuple):
+    """How one direction of an image is cut into tiles; in pixels."""
+
+    given: int  # what the network sees
+    margin: int  # how much of that lies before the pixels kept
+    kept: int  # of the output
+    kept_from: int  # where in the output
+    starts: range  # of the pixels kept
+
+    def frame(self, side: int) -> tuple[int, int]:
+        """What the tiles need of the image's mirror image: before it, and after."""
+        return self.margin, self.starts[-1] + self.given - self.margin - side
+
+
+def _cut(graph: Graph, channels: int, side: int, tile: int | None) -> _Cut:
+    (given, made), (next_given, next_made) = _fitting(graph, channels, min(tile or side, side))
+    kept_from, grid = 0, 1
+    if given > made and made < side:
+        # Valid convolutions: tiles that start on the network's pooling grid join without a seam.
+        grid = max(next_given - given, 1)
+        if made < grid:
+            given, made = next_given, next_made
+    elif given == made and made < side:
+        # Padded ones do worse near a tile's edge, where they see zeros: tiles overlap, and their middles are kept.
+        kept_from = made // 4
+    kept = made - 2 * kept_from
+    step = kept - kept % grid
+    return _Cut(given, (given - kept) // 2, kept, kept_from, range(0, max(side - kept, 0) + step, step))
+
+
+def _fitting(graph: Graph, channels: int, wanted: int) -> list[tuple[int, int]]:
+    """The two smallest inputs whose output is at least as large as wanted: (input, output) of each, in pixels."""
+    found: list[tuple[int, int]] = []
+    refusal = "its outputs are smaller"
+    for size in range(wanted, wanted + LARGEST_SEARCH):
+        try:
+            output = graph.output_shape((1, channels, size, size))[2]
+        except ShapeError as error:
+            refusal = str(error)
+            continue
+        if output >= wanted:
+            found.append((size, output))
+            if len(found) == 2:
+                return found
+    if found:  # a network of one size
+        return found * 2
+    raise ShapeError(f"the network gives no output of {wanted} pixels for any input up to {size}: {refusal}")

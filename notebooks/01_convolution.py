@@ -19,13 +19,14 @@ from tqdm import tqdm
 
 import minisegnet
 from minisegnet import functional, reference
-from minisegnet.data import Loader, Shapes
+from minisegnet.data.loader import Loader
 from minisegnet.data.palettes import as_rgb, colourise
+from minisegnet.data.shapes import Shapes
 from minisegnet.layers import CrossEntropyLoss
 from minisegnet.metrics import ConfusionMatrix
 from minisegnet.models import unet
 from minisegnet.teaching import check_operation, pictures
-from minisegnet.training import SGD, Adam, Cosine
+from minisegnet.training import SGD, Adam, Cosine, WarmUp
 
 # %matplotlib inline
 
@@ -326,8 +327,8 @@ assert report.wrong == ["x"]
 # %% [markdown]
 # The report tells you where to look: the gradients of `weight` and `bias` are right, that of `x` is wrong, and it
 # names the worst element with both of its slopes. Not every element is wrong, either: those that a single stamp
-# reaches are right. A picture of which ones says it all: with stride 2, the stamps overlap in every other row and
-# column.
+# reaches are right. A picture says it all: with stride 2, the stamps overlap in every other row and in every other
+# column, and there (1) the two gradients differ.
 
 # %%
 _, cache = my_conv2d_forward(*inputs, stride=2, padding=1)
@@ -409,14 +410,18 @@ show([images, truths], ["image", "truth"])
 # parameter; and a small step downhill. No image is ever seen twice, as drawing new ones costs nothing.
 
 # %%
+def centred(images):  # pixels from 0..1 to -2..2, as networks like their inputs around zero
+    return 4 * images - 2
+
+
 network = unet(num_classes=len(shapes.classes), width=12, depth=3)
 optimiser = Adam(network.parameters)
-learning_rate = Cosine(0.01, STEPS)
+learning_rate = WarmUp(20, then=Cosine(0.005, STEPS))  # begin gently, end gently
 batches = Loader(shapes, batch_size=8)
 
 losses = []
 for step, batch in enumerate(tqdm(batches.epoch(0), total=len(batches))):
-    scores = network.forward(batch.images)  # (8, 5, 64, 64): five scores at every pixel
+    scores = network.forward(centred(batch.images))  # (8, 5, 64, 64): five scores at every pixel
     loss, cache = cross_entropy.forward(scores, batch.labels)
     optimiser.zero_grad()
     network.backward(cross_entropy.backward(1.0, cache))
@@ -433,6 +438,9 @@ axes.set(xlabel="step", ylabel="loss", ylim=(0, None))
 axes.spines[["top", "right"]].set_visible(False)
 
 # %% [markdown]
+# The loss falls in two stages. To tell objects from background is easy, and soon learnt; then, for a long while,
+# little seems to happen, until the network begins to tell one shape from another.
+#
 # A falling loss is a good sign but a poor measure. What counts are images that the network has never seen, and
 # the *intersection over union* of each class: of all pixels that are stars, or are called stars, how many are
 # both? An answer that calls everything background already gets most pixels right, and yet a mean IoU of next to
@@ -442,7 +450,7 @@ axes.spines[["top", "right"]].set_visible(False)
 confusion, all_background = ConfusionMatrix(len(shapes.classes)), ConfusionMatrix(len(shapes.classes))
 predictions = []
 for sample in held_out:
-    scores = network.predict(sample.image[None])
+    scores = network.predict(centred(sample.image[None]))
     predictions.append(scores[0].argmax(axis=0))
     confusion.update(predictions[-1], sample.labels)
     all_background.update(np.zeros_like(sample.labels), sample.labels)
@@ -467,5 +475,5 @@ show([images, truths, answers], ["image", "truth", "prediction"])
 #    The gradient check will tell you when you are done; pass it `dilation=2`.
 # 3. In `my_conv2d_backward`, swap `i` and `j` in `dy[:, :, i, j]` of the window's line. Would a check with a `dy`
 #    of all ones find it?
-# 4. Train with your own convolution: put the training loop into a `replace` block. How much slower is it, and
-#    where does the time go?
+# 4. Train with your own convolution: put the loop of part 5 into a `replace` block and set `STEPS = 20`. How much
+#    slower is it, and where does the time go?

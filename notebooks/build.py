@@ -17,7 +17,6 @@ from pathlib import Path
 import jupytext
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
 FOLDER = Path(__file__).parent
@@ -79,7 +78,8 @@ def main() -> int:
     arguments = parser.parse_args()
     unknown = set(arguments.lessons) - {source.name[:2] for source in sources()}
     if unknown:
-        parser.error(f"there is no lesson {', '.join(sorted(unknown))}; there are {', '.join(s.stem for s in sources())}")
+        known = ", ".join(source.stem for source in sources())
+        parser.error(f"there is no lesson {', '.join(sorted(unknown))}; there are {known}")
     stale = [source for source in sources() if not up_to_date(source)]
     if arguments.check:
         for source in stale:

@@ -8,6 +8,8 @@ import pytest
 import minisegnet
 from minisegnet import functional
 
+pytest_plugins = ["executed_cases"]
+
 # Every test that takes the fixture `backend` runs once on each of these.
 BACKENDS = ["reference", "numpy"]
 

@@ -28,11 +28,11 @@ class Settings:
     size: int = 64
     train_images: int = 4000
     test_images: int = 64
-    width: int = 16
+    width: int = 12
     depth: int = 3
     batch_size: int = 8
-    steps: int = 500
-    lr: float = 0.003
+    steps: int = 600
+    lr: float = 0.005
     warm_up: int = 20
     mean: float = 0.5
     std: float = 0.25

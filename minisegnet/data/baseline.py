@@ -2,79 +2,98 @@
 
 An honest effort of the classical kind, against which a network's score means something:
 
-1. foreground: how far each (smoothed) pixel's colour lies from the image's background colour, cut by Otsu's threshold;
-   or two to five colour clusters (k-means), of which the largest along the image's edge is the background, and each
-   other one a layer of its own;
-2. objects: the connected components of a layer, holes filled, small ones left out;
-3. classes: the components' shape descriptors, looked up among those found in the training images (the nearest
-   neighbours vote; a component that is mostly background votes for that).
+1. foreground: how far each smoothed pixel's colour lies from the image's background colour, cut by Otsu's threshold; or
+   clusters of colour (k-means), of which the commonest along the image's border is the background and each other one a
+   layer of its own; either with the colours as they are or divided by their brightness, against uneven light;
+2. objects: the connected components of a layer, its touching parts first pulled apart by erosion or not, holes filled;
+3. classes: each component's shape descriptors, looked up among those found in the training images, where the nearest
+   vote (a component that is mostly background there votes for background).
 
-Which foreground, how much smoothing and which smallest size do best is chosen on the training images.
+Which recipe does best is chosen on training images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 from scipy import ndimage
-from scipy.cluster.vq import kmeans2
 from scipy.spatial import ConvexHull, QhullError, cKDTree
 
 from minisegnet.data.sample import Dataset, Sample
+from minisegnet.errors import DataError
+from minisegnet.metrics import ConfusionMatrix
+
+Object = tuple[tuple[slice, slice], np.ndarray]  # a window of the image, and which of its pixels, bool
 
 _NEIGHBOURS = 9
+_SMALLEST = 0.004  # of the image's area; what is smaller is noise
 
 
 def threshold_baseline(train: Dataset, test: Dataset, train_count: int = 48) -> list[np.ndarray]:
-    """Predicted labels (H, W) int32 for each test image, by the best of the recipes above.
+    """Predicted labels (H, W) int32 for each test image, by the recipe that does best on training images.
 
-    train_count training images are used; half of them to learn the descriptors, half to choose the recipe.
+    train_count images of train are used: a quarter teaches every recipe, a quarter chooses among them, and the chosen
+    one learns from all. Only train's labels are looked at.
+
+    Raises DataError for a training sample without labels, or fewer than two of them.
     """
     samples = [train[index] for index in range(min(train_count, len(train)))]
-    learned, chosen_on = samples[: (len(samples) + 1) // 2], samples[len(samples) // 2 :]
-    best_score, best = -1.0, None
-    for layers, sigma, even in product(_recipes(), (0.7, 1.5), (False, True)):
-        predict = _fit(partial(layers, sigma=sigma, even=even), learned)
-        score = _mean_iou([predict(s.image) for s in chosen_on], [s.labels for s in chosen_on], len(train.classes))
-        if score > best_score:
-            best_score, best = score, partial(layers, sigma=sigma, even=even)
-    assert best is not None
-    predict = _fit(best, samples)
+    unlabelled = [sample.name for sample in samples if sample.labels is None]
+    if len(samples) < 2 or unlabelled:
+        raise DataError(
+            f"the baseline learns from at least two samples, each with labels; got {len(samples)}"
+            + (f", and none with {', '.join(unlabelled[:5])}" if unlabelled else "")
+        )
+    few = max(1, len(samples) // 4)
+    recipes = [Recipe(*choice) for choice in product((0, 3, 5, 8), (0.7, 1.5), (False, True), (0, 2))]
+    best = max(recipes, key=lambda recipe: _score(recipe, samples[:few], samples[few : 2 * few], train))
+    predict = _learn(best, samples, train.ignore_index)
     return [predict(test[index].image) for index in range(len(test))]
 
 
-def _recipes() -> list[Callable[..., Iterator[np.ndarray]]]:
-    return [_far_from_background, *(partial(_colour_clusters, clusters=k) for k in (2, 3, 5, 8))]
+@dataclass(frozen=True)
+class Recipe:
+    """How to find objects in an image."""
 
+    clusters: int  # of colour; 0 for Otsu's threshold instead
+    sigma: float  # of the smoothing beforehand, in pixels
+    without_brightness: bool
+    erosion: int  # in pixels
 
-def _smooth(image: np.ndarray, sigma: float, even:bool) -> np.ndarray:
-    smooth= ndimage.gaussian_filter(image, (0, sigma, sigma))
-    if even:
-        smooth = smooth / (smooth.mean(0) + 0.05)
-    return smooth
+    def objects(self, image: np.ndarray) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
+        """Each object found in an image (C, H, W): its window, and which pixels of it."""
+        smooth = ndimage.gaussian_filter(image, (0, self.sigma, self.sigma))
+        if self.without_brightness:
+            smooth = smooth / (smooth.mean(0) + 0.05)
+        for mask in _colour_clusters(smooth, self.clusters) if self.clusters else _far_from_background(smooth):
+            yield from _components(mask, self.erosion)
 
 
 def _border(array: np.ndarray) -> np.ndarray:
     """The outermost two rows and columns of (..., H, W) as (..., pixels): most of them are background."""
-    inner = np.zeros(array.shape[-2:], bool)
-    inner[2:-2, 2:-2] = True
-    return array[..., ~inner]
+    outer = np.ones(array.shape[-2:], bool)
+    outer[2:-2, 2:-2] = False
+    return array[..., outer]
 
 
-def _far_from_background(image: np.ndarray, sigma: float, even:bool) -> Iterator[np.ndarray]:
-    smooth = _smooth(image, sigma, even)
+def _far_from_background(smooth: np.ndarray) -> Iterator[np.ndarray]:
     background = np.median(_border(smooth), axis=1)
     distance = np.linalg.norm(smooth - background[:, None, None], axis=0)
     yield distance > otsu_threshold(distance)
 
 
-def _colour_clusters(image: np.ndarray, sigma: float, even:bool, clusters: int) -> Iterator[np.ndarray]:
-    smooth = _smooth(image, sigma, even)
+def _colour_clusters(smooth: np.ndarray, clusters: int) -> Iterator[np.ndarray]:
     pixels = smooth.reshape(len(smooth), -1).T.astype(np.float64)
-    _, nearest = kmeans2(pixels, clusters, minit="++", rng=0, iter=8, missing="warn")
+    # Starting from colours along the range of brightness needs no chance, so the same image gives the same clusters.
+    ranked = pixels[np.argsort(pixels.sum(1), kind="stable")]
+    centres = ranked[((np.arange(clusters) + 0.5) * len(ranked) / clusters).astype(int)]
+    for _ in range(8):
+        nearest = np.square(pixels[:, None] - centres).sum(2).argmin(1)
+        for cluster in np.unique(nearest):
+            centres[cluster] = pixels[nearest == cluster].mean(0)
     nearest = nearest.reshape(smooth.shape[1:])
     background = np.bincount(_border(nearest), minlength=clusters).argmax()
     for cluster in range(clusters):
@@ -94,14 +113,19 @@ def otsu_threshold(values: np.ndarray, bins: int = 128) -> float:
     return float(edges[1:][np.nan_to_num(between).argmax()])
 
 
-def _components(mask: np.ndarray) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
-    """Each object of a mask: its window of the image and the pixels in it, holes filled."""
+def _components(mask: np.ndarray, erosion: int) -> Iterator[Object]:
+    """The connected components of a mask, holes filled; eroded apart and grown back within the mask if asked to."""
     mask = ndimage.binary_opening(mask)
-    numbered, _ = ndimage.label(mask)
+    cores = ndimage.binary_erosion(mask, iterations=erosion) if erosion else mask
+    numbered, count = ndimage.label(cores)
+    if erosion and count:  # each pixel of the mask goes to the core nearest to it
+        to_core, (rows, columns) = ndimage.distance_transform_edt(numbered == 0, return_indices=True)
+        numbered = np.where(mask & (to_core <= 2 * erosion), numbered[rows, columns], 0)
     for number, window in enumerate(ndimage.find_objects(numbered), 1):
-        pixels = ndimage.binary_fill_holes(numbered[window] == number)
-        if pixels.sum() >= 0.004 * mask.size:
-            yield window, pixels
+        if window is not None:
+            pixels = ndimage.binary_fill_holes(numbered[window] == number)
+            if pixels.sum() >= _SMALLEST * mask.size:
+                yield window, pixels
 
 
 def descriptors(pixels: np.ndarray) -> np.ndarray:
@@ -120,43 +144,60 @@ def descriptors(pixels: np.ndarray) -> np.ndarray:
     radius = np.linalg.norm(rim - points.mean(0), axis=1) + 0.5
     scale = np.sqrt(area / np.pi)
     return np.array([
-        area / hull_area, 4 * np.pi * hull_area / hull_length**2, len(rim) / (2 * np.pi * scale), np.sqrt(small / large),
-        (small + large) / area, radius.max() / scale, radius.min() / scale, radius.std() / scale,
+        area / hull_area, 4 * np.pi * hull_area / hull_length**2, len(rim) / (2 * np.pi * scale),
+        np.sqrt(small / large), (small + large) / area,
+        radius.max() / scale, radius.min() / scale, radius.std() / scale,
     ])  # fmt: skip
 
 
-def _fit(layers: Callable[[np.ndarray], Iterator[np.ndarray]], samples: list[Sample]) -> Callable[[np.ndarray], np.ndarray]:
-    """Learn the descriptors of the components found in the samples; return the function that predicts an image."""
-    features, classes = [np.zeros(8)], [0]
+def _learn(
+    recipe: Recipe, samples: list[Sample], ignore_index: int | None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """The function that predicts an image's labels, from the objects in the samples."""
+    rows, votes = [np.zeros(8)], [0]
     for sample in samples:
-        assert sample.labels is not None
-        for mask in layers(sample.image):
-            for window, pixels in _components(mask):
-                features.append(descriptors(pixels))
-                classes.append(int(np.bincount(sample.labels[window][pixels].clip(0)).argmax()))
-        for number, window in enumerate(ndimage.find_objects(sample.instances) if sample.instances is not None else (), 1):
-            pixels = sample.instances[window] == number
-            features.append(descriptors(pixels))
-            classes.append(int(sample.labels[window][pixels][0]))
-    table, votes = np.array(features), np.array(classes)
+        for window, pixels in _examples(recipe, sample):
+            vote = _commonest(_labels(sample)[window][pixels])
+            if vote != ignore_index:
+                rows.append(descriptors(pixels))
+                votes.append(vote)
+    table, answers = np.array(rows), np.array(votes)
     spread = table.std(0) + 1e-6
     tree = cKDTree(table / spread)
 
     def predict(image: np.ndarray) -> np.ndarray:
         labels = np.zeros(image.shape[1:], np.int32)
-        for mask in layers(image):
-            for window, pixels in _components(mask):
-                _, nearest = tree.query(descriptors(pixels) / spread, k=min(_NEIGHBOURS, len(votes)))
-                labels[window][pixels] = np.bincount(votes[np.atleast_1d(nearest)]).argmax()
+        for window, pixels in recipe.objects(image):
+            _, nearest = tree.query(descriptors(pixels) / spread, k=min(_NEIGHBOURS, len(answers)))
+            labels[window][pixels] = _commonest(answers[np.atleast_1d(nearest)])
         return labels
 
     return predict
 
 
-def _mean_iou(predictions: list[np.ndarray], truths: list[np.ndarray], num_classes: int) -> float:
-    pairs = sum(
-        np.bincount(truth.ravel() * num_classes + prediction.ravel(), minlength=num_classes**2)
-        for prediction, truth in zip(predictions, truths, strict=True)
-    ).reshape(num_classes, num_classes)
-    union = pairs.sum(0) + pairs.sum(1) - pairs.diagonal()
-    return float((pairs.diagonal()[union > 0] / union[union > 0]).mean())
+def _examples(recipe: Recipe, sample: Sample) -> Iterator[Object]:
+    """The objects that the recipe finds, and the whole ones, as a perfect threshold would find them."""
+    yield from recipe.objects(sample.image)
+    if sample.instances is not None:
+        for number, window in enumerate(ndimage.find_objects(sample.instances), 1):
+            if window is not None:
+                yield window, sample.instances[window] == number
+
+
+def _commonest(labels: np.ndarray) -> int:
+    values, counts = np.unique(labels, return_counts=True)
+    return int(values[counts.argmax()])
+
+
+def _labels(sample: Sample) -> np.ndarray:
+    assert sample.labels is not None  # threshold_baseline takes no others
+    return sample.labels
+
+
+def _score(recipe: Recipe, taught: list[Sample], asked: list[Sample], train: Dataset) -> float:
+    """Mean IoU on the samples asked, having learnt from those taught."""
+    predict = _learn(recipe, taught, train.ignore_index)
+    matrix = ConfusionMatrix(len(train.classes), train.ignore_index)
+    for sample in asked:
+        matrix.update(predict(sample.image), _labels(sample))
+    return matrix.mean_iou

@@ -12,7 +12,8 @@ VOID_COLOUR = (224, 224, 192)  # what Pascal VOC paints its pixels without a cla
 
 # Okabe & Ito 2008 after a dark background: seven colours that colour-blind readers tell apart.
 _FIRST_COLOURS = (
-    (28, 30, 44), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0), (204, 121, 167), (0, 114, 178),
+    (28, 30, 44), (230, 159, 0), (86, 180, 233), (0, 158, 115),
+    (240, 228, 66), (213, 94, 0), (204, 121, 167), (0, 114, 178),
 )  # fmt: skip
 
 
@@ -52,7 +53,7 @@ def default_palette(num_classes: int) -> np.ndarray:
 
 @cache
 def _distinct_colours(count: int) -> tuple[tuple[int, ...], ...]:
-    colours = list(_FIRST_COLOURS)
+    colours: list[tuple[int, ...]] = list(_FIRST_COLOURS)
     steps = max(16, int(np.ceil((4 * count) ** (1 / 3))))
     levels = np.linspace(0, 255, steps).round().astype(int)
     candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)

@@ -1,8 +1,8 @@
 """The built-in data set: circles, squares, triangles and stars on textured ground, drawn when asked for.
 
-Made so that only shape tells the classes apart. Every class has the same spread of areas, angles, colours and textures,
-the background is as coloured as the objects, and objects hide parts of each other; an edge, though, is always one that
-the eye can find. So a network has to look at outlines, and thresholds on colour fail (see `baseline`).
+Made so that only shape tells the classes apart. All objects of an image have nearly one colour, whatever their class,
+and every class the same spread of sizes and textures; objects crowd together and hide parts of each other, with a thin
+dark rim where one ends. So a network has to look at outlines, and thresholds on colour find one blob (see `baseline`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from minisegnet.data.sample import Sample
 from minisegnet.errors import OptionError
 from minisegnet.shapes import pair
 
-POINTS = (3, 7)
 CLASSES = ("background", "circle", "square", "triangle", "star")
 SPLITS = {"train": 0, "val": 1, "test": 2}
 
@@ -29,19 +28,24 @@ class Grade:
 
     objects: tuple[int, int]  # fewest and most in an image
     radius: tuple[float, float]  # of the circle of the object's area
+    turn: float  # how far an object may be turned either way, in degrees
+    crowding: float  # how likely an object is put beside another
     hidden: float  # the largest share of an object that others may cover
-    background: float  # how far the background's colours wander
+    distance: float  # between the colour of the objects and that of the ground
+    tint: float  # how far the colours of two objects differ
+    ground: float  # how far the ground's colours wander
     texture: float  # how far an object's colours wander
-    contrast: float  # the least difference between an object and what lies around it, along most of its edge
+    rim: float  # how much darker an object is at its edge
     illumination: float  # how much brighter one side of the image is than its middle
     noise: float  # standard deviation of each pixel's noise
 
 
 GRADES = {
-    "easy": Grade((2, 3), (0.13, 0.19), 0.0, 0.02, 0.0, 0.5, 0.0, 0.01),
-    "medium": Grade((2, 4), (0.12, 0.19), 0.25, 0.30, 0.12, 0.22, 0.2, 0.03),
-    "hard": Grade((4, 8), (0.07, 0.16), 0.4, 0.35, 0.2, 0.12, 0.35, 0.08),
+    "easy": Grade((2, 3), (0.13, 0.19), 180, 0.0, 0.0, 0.6, 0.5, 0.02, 0.0, 0.4, 0.0, 0.01),
+    "medium": Grade((4, 6), (0.15, 0.20), 25, 0.95, 0.2, 0.5, 0.03, 0.25, 0.06, 0.35, 0.15, 0.04),
+    "hard": Grade((5, 9), (0.09, 0.16), 180, 0.95, 0.4, 0.35, 0.05, 0.35, 0.15, 0.3, 0.3, 0.07),
 }
+RIM_WIDTH = 1.2  # pixels
 
 # Each outline is one straight edge repeated around the centre: folded into `angle` on either side of a corner or the
 # edge's middle, it is the line {reach = cos(direction) x + sin(direction) y}. The reach is that of area pi.
@@ -114,95 +118,92 @@ class Shapes:
     def __getitem__(self, index: int) -> Sample:
         index = range(self.count)[index]
         rng = np.random.default_rng([self.seed, SPLITS[self.split], index, 1])
-        image, labels, instances = _draw(self.size, GRADES[self.difficulty], rng)
-        return Sample(image, labels, f"shapes_{self.split}_{index:05d}", instances)
+        picture = _Picture(self.size, GRADES[self.difficulty], rng)
+        return Sample(picture.photograph(), picture.labels, f"shapes_{self.split}_{index:05d}", picture.instances)
 
 
-def _draw(size: tuple[int, int], grade: Grade, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    height, width = size
-    image = _clouds(rng, height, width, grade.background)
-    labels = np.zeros(size, np.int32)
-    instances = np.zeros(size, np.int32)
-    areas: list[int] = []
-    wanted = int(rng.integers(grade.objects[0], grade.objects[1] + 1))
-    for _ in range(20 * wanted):
-        if len(areas) < wanted:
-            _add_object(image, labels, instances, areas, grade, rng)
-    n = _smooth_noise(rng, height, width)
-    n = (n - n.min()) / (n.max() - n.min()) * 2 - 1
-    image *= (1 + grade.illumination * n).astype(np.float32)
-    image += np.float32(grade.noise) * rng.standard_normal(image.shape, np.float32)
-    return np.clip(image, 0, 1, out=image), labels, instances
+class _Picture:
+    """One image in the making: the ground, then object upon object."""
+
+    def __init__(self, size: tuple[int, int], grade: Grade, rng: np.random.Generator) -> None:
+        self.size, self.grade, self.rng = size, grade, rng
+        ground, self.paint = _two_colours(rng, grade.distance)
+        self.image = _texture(rng, *size, ground, grade.ground)
+        self.labels = np.zeros(size, np.int32)
+        self.instances = np.zeros(size, np.int32)
+        self.objects: list[tuple[float, float, float, int]] = []  # row, column, radius, area when drawn
+        wanted = int(rng.integers(grade.objects[0], grade.objects[1], endpoint=True))
+        for _ in range(20 * wanted):
+            if len(self.objects) < wanted:
+                self._add_object()
+
+    def photograph(self) -> np.ndarray:
+        """The image as a camera would have it: unevenly lit, and with noise."""
+        light = 1 + self.grade.illumination * _smooth_noise(self.rng, *self.size)
+        noise = self.grade.noise * self.rng.standard_normal(self.image.shape)
+        return np.clip(self.image * light + noise, 0, 1).astype(np.float32)
+
+    def _add_object(self) -> None:
+        """Try one object on top; leave everything as it is if it would hide too much of another."""
+        label = int(self.rng.integers(1, len(CLASSES)))
+        radius = self.rng.uniform(*self.grade.radius) * min(self.size)
+        row, column = self._place(radius)
+        y, x = _pixels(self.size, row, column, np.radians(self.grade.turn) * self.rng.uniform(-1, 1))
+        outside = signed_distance(CLASSES[label], x, y, radius)
+        inside = outside <= 0
+        left = np.bincount(self.instances[~inside], minlength=len(self.objects) + 1)[1:]
+        if any(now < (1 - self.grade.hidden) * area for now, (*_, area) in zip(left, self.objects, strict=True)):
+            return
+        tint = self.grade.tint * _direction(self.rng)
+        colours = _texture(self.rng, *self.size, self.paint + tint, self.grade.texture)
+        colours *= 1 - self.grade.rim * np.exp(-np.square(outside / RIM_WIDTH))
+        coverage = np.clip(0.5 - outside, 0, 1)  # the share of the pixel that the object fills
+        self.image += coverage * (colours - self.image)
+        self.labels[inside] = label
+        self.objects.append((row, column, radius, int(inside.sum())))
+        self.instances[inside] = len(self.objects)
+
+    def _place(self, radius: float) -> tuple[float, float]:
+        """Row and column of a centre: beside another object, or anywhere; the circle lies inside the image."""
+        height, width = self.size
+        row, column = self.rng.uniform(radius, height - radius), self.rng.uniform(radius, width - radius)
+        if self.objects and self.rng.random() < self.grade.crowding:
+            beside = self.objects[self.rng.integers(len(self.objects))]
+            angle, apart = self.rng.uniform(0, 2 * np.pi), self.rng.uniform(0.8, 1.1) * (radius + beside[2])
+            row, column = beside[0] + apart * np.sin(angle), beside[1] + apart * np.cos(angle)
+        return float(np.clip(row, radius, height - radius)), float(np.clip(column, radius, width - radius))
 
 
-def _add_object(image, labels, instances, areas: list[int], grade: Grade, rng: np.random.Generator) -> None:
-    """Try to draw one object on top; leave everything as it is if it would hide too much or could not be seen."""
-    height, width = labels.shape
-    label = int(rng.integers(1, len(CLASSES)))
-    radius = rng.uniform(*grade.radius) * min(height, width)
-    centre_y, centre_x = rng.uniform(radius, height - radius), rng.uniform(radius, width - radius)
-    reach = _OUTERMOST * radius + 1
-    top, bottom = max(0, int(centre_y - reach)), min(height, int(centre_y + reach) + 1)
-    left, right = max(0, int(centre_x - reach)), min(width, int(centre_x + reach) + 1)
-    window = np.s_[top:bottom, left:right]
-
-    turn = rng.uniform(0, 2 * np.pi)
-    y, x = np.mgrid[top:bottom, left:right].astype(np.float32) + np.float32(0.5)
-    y, x = y - centre_y, x - centre_x
-    cos, sin = np.cos(turn), np.sin(turn)
-    outside = signed_distance(CLASSES[label], cos * x + sin * y, cos * y - sin * x, radius)
-    inside = outside <= 0
-
-    remaining = np.bincount(np.where(inside, 0, instances[window]).ravel(), minlength=len(areas) + 1)
-    remaining += np.bincount(instances.ravel(), minlength=len(areas) + 1)
-    remaining -= np.bincount(instances[window].ravel(), minlength=len(areas) + 1)
-    if any(left_over < (1 - grade.hidden) * area for left_over, area in zip(remaining[1:], areas, strict=True)):
-        return
-    colours = _texture(rng, bottom - top, right - left, _colour(rng), grade.texture)
-    edge = np.abs(outside) < 1.5
-    difference = np.linalg.norm((colours - image[:, top:bottom, left:right])[:, edge], axis=0)
-    if np.mean(difference > grade.contrast) < 0.9:
-        return
-
-    coverage = np.clip(0.5 - outside, 0, 1).astype(np.float32)  # the share of the pixel that the object fills
-    image[:, top:bottom, left:right] += coverage * (colours - image[:, top:bottom, left:right])
-    labels[window][inside] = label
-    instances[window][inside] = len(areas) + 1
-    areas.append(int(inside.sum()))
+def _pixels(size: tuple[int, int], row: float, column: float, turn: float) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates y, x of the pixels' centres, seen from (row, column) and turned."""
+    y = np.arange(size[0])[:, None] + 0.5 - row
+    x = np.arange(size[1]) + 0.5 - column
+    return np.cos(turn) * y - np.sin(turn) * x, np.cos(turn) * x + np.sin(turn) * y
 
 
-def _colour(rng: np.random.Generator) -> np.ndarray:
-    return rng.uniform(0.15, 0.85, 3)
+def _two_colours(rng: np.random.Generator, distance: float) -> tuple[np.ndarray, np.ndarray]:
+    """The colour (3,) of the ground and that of the objects, so far apart; the objects are the brighter ones."""
+    towards = np.abs(_direction(rng)) + 0.5
+    ground = rng.uniform(0.15, 0.5, 3)
+    return ground, ground + distance * towards / np.linalg.norm(towards)
+
+
+def _direction(rng: np.random.Generator) -> np.ndarray:
+    arrow = rng.standard_normal(3)
+    return arrow / np.linalg.norm(arrow)
 
 
 def _texture(rng: np.random.Generator, height: int, width: int, colour: np.ndarray, spread: float) -> np.ndarray:
-    """Colours (3, height, width) that wander from one by about `spread`: smooth noise, stripes or both."""
-    field = _field(rng, height, width, 2, 4)
-    other = _colour(rng)
-    far = other - colour
-    far *= spread / np.linalg.norm(far)
-    return (colour[:, None, None] + far[:, None, None] * field).astype(np.float32)
-
-
-def _field(rng, height, width, lo, hi):
-    global POINTS
-    keep = POINTS; POINTS = (lo, hi)
-    n = _smooth_noise(rng, height, width); POINTS = keep
-    return (n - n.min()) / (n.max() - n.min()) - 0.5
-
-
-def _clouds(rng, height, width, spread):
-    out = []
-    for _ in range(3):
-        n = _smooth_noise(rng, height, width)
-        n = (n - n.min()) / (n.max() - n.min()) - 0.5
-        out.append(rng.uniform(0.4, 0.6) + spread * n)
-    return np.stack(out).astype(np.float32)
+    """Colours (3, height, width) that wander from one by at most `spread`: stripes over hills and valleys."""
+    share = rng.uniform(0, 1)
+    hills, stripes = _smooth_noise(rng, height, width), _stripes(rng, height, width)
+    wandering = share * _direction(rng)[:, None, None] * hills + (1 - share) * _direction(rng)[:, None, None] * stripes
+    return colour[:, None, None] + spread * wandering
 
 
 def _smooth_noise(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Hills and valleys (height, width) from -1 to 1: a coarse grid of random numbers, blended smoothly."""
-    points = int(rng.integers(*POINTS))
+    points = int(rng.integers(2, 5))
     heights = rng.uniform(-1, 1, (points, points))
     return _blend(height, points) @ heights @ _blend(width, points).T
 

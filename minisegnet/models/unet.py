@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import count
+
 from minisegnet.errors import OptionError, ShapeError
 from minisegnet.graph import Graph
 from minisegnet.layers import (
@@ -16,6 +19,7 @@ from minisegnet.layers import (
     ReLU,
     UpsampleBilinear2d,
 )
+from minisegnet.shapes import Shape, integer
 
 UPSAMPLINGS = ("transposed", "bilinear")
 
@@ -51,21 +55,20 @@ def unet(
         raise OptionError(f"upsampling must be one of {', '.join(UPSAMPLINGS)}; got {upsampling!r}")
     if pad not in ("reflect", None):
         raise OptionError(f"pad must be 'reflect' or None; got {pad!r}")
-    if depth < 1 or width < 1 or num_classes < 1 or in_channels < 1:
-        raise OptionError(
-            "depth, width, num_classes and in_channels must be at least 1; "
-            f"got {depth}, {width}, {num_classes} and {in_channels}"
-        )
+    numbers = {"num_classes": num_classes, "in_channels": in_channels, "width": width, "depth": depth}
+    for name, number in numbers.items():
+        if integer(number, name) < 1:
+            raise OptionError(f"{name} must be at least 1; got {number!r}")
 
     def double_convolution(channels: int, out_channels: int) -> list:
         layers: list = []
-        for channels in (channels, out_channels):
-            layers.append(Conv2d(channels, out_channels, 3, padding=0 if valid else 1, bias=not batch_norm))
+        for given in (channels, out_channels):
+            layers.append(Conv2d(given, out_channels, 3, padding=0 if valid else 1, bias=not batch_norm))
             layers += [BatchNorm2d(out_channels), ReLU()] if batch_norm else [ReLU()]
         return layers
 
     graph = Graph("U-Net")
-    check = _even_at_every_level(depth) if valid else _divisible(depth) if pad is None else None
+    check = partial(_check_even, depth) if valid else partial(_check_divisible, depth) if pad is None else None
     x = image = graph.input("image", channels=in_channels, check=check)
     if not valid and pad:
         x = graph.add("pad", PadToMultiple(2**depth), x)
@@ -104,38 +107,36 @@ def unet_2015(num_classes: int = 2, in_channels: int = 1, seed: int = 0) -> Grap
     return unet(num_classes, in_channels, 64, 4, valid=True, batch_norm=False, dropout=0.5, seed=seed)
 
 
-def _divisible(depth: int):
+# Functions of the module, with the depth filled in by `partial`: so a graph that holds one can be pickled.
+
+
+def _check_divisible(depth: int, shape: Shape) -> None:
     multiple = 2**depth
-
-    def check(shape):
-        H, W = shape[2:]
-        if H % multiple or W % multiple:
-            raise ShapeError(
-                f"U-Net of depth {depth} needs height and width divisible by {multiple}: got {H} x {W}; "
-                "pass pad='reflect' or resize"
-            )
-
-    return check
+    H, W = shape[2:]
+    if H % multiple or W % multiple:
+        raise ShapeError(
+            f"U-Net of depth {depth} needs height and width divisible by {multiple}: got {H} x {W}; "
+            "pass pad='reflect' or resize"
+        )
 
 
-def _even_at_every_level(depth: int):
-    """Valid convolutions take 4 pixels at each level; what is left must halve (paper, section 3)."""
+def _check_even(depth: int, shape: Shape) -> None:
+    if all(_fits(depth, size) for size in shape[2:]):
+        return
+    smallest = next(size for size in count(1) if _fits(depth, size))
+    fitting = range(smallest, max(smallest, *shape[2:]) + 2**depth, 2**depth)
+    nearest = [min(fitting, key=lambda size: abs(size - given)) for given in shape[2:]]
+    raise ShapeError(
+        f"U-Net of depth {depth} with valid convolutions needs a height and width that stay even before each "
+        f"pooling: got {shape[2]} x {shape[3]}; the nearest that fits is {nearest[0]} x {nearest[1]}"
+    )
 
-    def fits(size):
-        for _ in range(depth):
-            size -= 4
-            if size < 2 or size % 2:
-                return False
-            size //= 2
-        return (size - 4) * 2**depth - 4 * (2**depth - 1) > 0  # the decoder takes 4 pixels at each level too
 
-    def check(shape):
-        if not all(fits(size) for size in shape[2:]):
-            fitting = [size for size in range(1, max(shape[2:]) + 64 * 2**depth) if fits(size)]
-            nearest = [min(fitting, key=lambda size: (abs(size - given), size)) for given in shape[2:]]
-            raise ShapeError(
-                f"U-Net of depth {depth} with valid convolutions needs a height and width that stay even before each "
-                f"pooling: got {shape[2]} x {shape[3]}; the nearest that fits is {nearest[0]} x {nearest[1]}"
-            )
-
-    return check
+def _fits(depth: int, size: int) -> bool:
+    """Whether a side stays even at each pooling: valid convolutions take 4 pixels a level (paper, section 3)."""
+    for _ in range(depth):
+        size -= 4
+        if size < 2 or size % 2:
+            return False
+        size //= 2
+    return (size - 4) * 2**depth - 4 * (2**depth - 1) > 0  # the decoder takes 4 pixels at each level too

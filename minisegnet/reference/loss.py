@@ -18,9 +18,8 @@ def softmax_cross_entropy_forward(
         weight[pixel] = 1 if class_weight is None else class_weight[label]
         if pixel_weight is not None:
             weight[pixel] *= pixel_weight[pixel]
-        largest = scores[pixel].max()
-        log_sum = largest + np.log(np.exp(scores[pixel] - largest).sum())
-        loss[pixel] = weight[pixel] * (log_sum - scores[pixel][label])
+        shifted = scores[pixel] - scores[pixel].max()  # the same probabilities, and no exponential overflows
+        loss[pixel] = weight[pixel] * (np.log(np.exp(shifted).sum()) - shifted[label])
     divisor = weight.sum()
     return reduced(loss, divisor, reduction), (logits, labels, ignore_index, weight, divisor, reduction)
 

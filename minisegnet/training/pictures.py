@@ -96,6 +96,7 @@ def draw_panel(
     path: str | Path,
     classes: Sequence[str] | None = None,
     ignore_index: int | None = None,
+    first_column: str = "image",
 ) -> None:
     """Draw a row for each sample: image, truth, prediction, and where they differ, as a PNG.
 
@@ -103,6 +104,7 @@ def draw_panel(
     predictions  int (H, W) each, the predicted classes
     palette      (num_classes, 3) uint8
     classes      their names, for the legend; by default their numbers
+    first_column what the samples' images are, where they are not photographs
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -135,7 +137,7 @@ def draw_panel(
         confusion.update(prediction, labels)
         axes[0].set_ylabel(sample.name, fontsize=8, color=INK)
         axes[3].set_xlabel(f"mean IoU {confusion.mean_iou:.3f}", fontsize=8.5, color=INK, labelpad=2)
-    for ax, title in zip(grid[0], ("image", "truth", "prediction", "error"), strict=True):
+    for ax, title in zip(grid[0], (first_column, "truth", "prediction", "error"), strict=True):
         ax.set_title(title, fontsize=10.5, color=INK)
     patches = []
     for (red, green, blue), name in entries:
