@@ -9,15 +9,16 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench notebooks clean
 .NOTPARALLEL:
 
 help:
-	@echo "make demo     train a small U-Net on made-up shapes for a minute, save a picture of what it sees"
-	@echo "make test     run the tests; those marked torch run only where PyTorch is installed"
-	@echo "make lint     check style with ruff and types with mypy"
-	@echo "make bench    run every benchmark, each writing its table"
-	@echo "make clean    remove .venv, builds and caches; keeps runs/"
+	@echo "make demo      train a small U-Net on made-up shapes for a minute, save a picture of what it sees"
+	@echo "make test      run the tests; those marked torch run only where PyTorch is installed"
+	@echo "make lint      check style with ruff and types with mypy"
+	@echo "make bench     run every benchmark, each writing its table"
+	@echo "make notebooks  make the lessons' .ipynb files from their sources"
+	@echo "make clean     remove .venv, builds and caches; keeps runs/"
 	@echo
 	@echo "PYTHON=$(PYTHON)  VENV=$(VENV)"
 
@@ -33,6 +34,9 @@ lint: $(VENV)/lint.stamp
 
 bench: $(VENV)/demo.stamp
 	@set -e; for benchmark in $(sort $(wildcard benchmarks/*.py)); do echo "== $$benchmark"; $(RUN) $$benchmark; done
+
+notebooks: $(VENV)/test.stamp
+	$(RUN) notebooks/build.py
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

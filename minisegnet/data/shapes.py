@@ -100,7 +100,7 @@ class Shapes:
     channels = 3
 
     def __init__(
-        self, size: Any = 96, count: int = 1000, seed: int = 0, difficulty: str = "medium", split: str = "train"
+        self, size: Any = 64, count: int = 1000, seed: int = 0, difficulty: str = "medium", split: str = "train"
     ) -> None:
         if difficulty not in GRADES:
             raise OptionError(f"shapes: difficulty must be one of {', '.join(GRADES)}; got {difficulty!r}")

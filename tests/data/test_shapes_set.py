@@ -9,7 +9,7 @@ from minisegnet.errors import OptionError
 DIFFICULTIES = sorted(GRADES)
 
 
-@pytest.mark.parametrize("size", [32, 64, (40, 72)], ids=str)
+@pytest.mark.parametrize("size", [16, 64, (40, 72), (72, 16)], ids=str)
 @pytest.mark.parametrize("difficulty", DIFFICULTIES)
 def test_samples_have_the_shapes_types_and_ranges_that_are_promised(difficulty, size):
     shapes = Shapes(size, 4, seed=1, difficulty=difficulty)
@@ -78,6 +78,17 @@ def test_every_class_occurs_about_as_often(difficulty):
     share = counts[1:] / counts.sum()
     assert share.min() > 0.12, share
     assert share.max() < 0.40, share
+
+
+def test_size_says_nothing_about_the_class():
+    # The easy grade hides nothing, so what is labelled is the whole object.
+    areas = {label: [] for label in range(1, len(CLASSES))}
+    for sample in Shapes(48, 150, seed=7, difficulty="easy"):
+        for number in range(1, sample.instances.max() + 1):
+            inside = sample.instances == number
+            areas[int(sample.labels[inside][0])].append(inside.sum())
+    means = np.array([np.mean(of_class) for of_class in areas.values()])
+    assert np.abs(means / means.mean() - 1).max() < 0.1, means
 
 
 def test_colour_says_nothing_about_the_class():

@@ -1,6 +1,6 @@
 """ISBI 2012: train a U-Net on slices 0 to 23, report once on slices 24 to 29, write the table, the curve and the panel.
 
-    python benchmarks/isbi2012.py PATH_OF_ISBI2012 [--out results/isbi2012] [--run runs/isbi2012]
+    python results/isbi2012/report.py PATH_OF_ISBI2012 [--out results/isbi2012] [--run runs/isbi2012]
 
 A run that is in the folder already is gone on with, or, where it is complete, only reported. The panel shows
 probabilities and labels, not the data set's own images.
@@ -80,7 +80,7 @@ def write_table(path, rows, log):
         "```",
         f"minisegnet train unet --data isbi:isbi2012 --split {TRAIN} --val-split none --out runs/isbi2012 \\",
         f"    {RECIPE}",
-        "python benchmarks/isbi2012.py isbi2012      # trains as above, then writes this page and its pictures",
+        "python results/isbi2012/report.py isbi2012   # trains as above, then writes this page and its pictures",
         "```",
         "",
         "| prediction | pixel error | Rand score at 1/2 | best Rand score | at threshold |",
@@ -88,8 +88,8 @@ def write_table(path, rows, log):
         *(f"| {name} | {error:.4f} | {rand:.4f} | {best:.4f} | {at:.2f} |" for name, error, rand, best, at in rows),
         "",
         "Pixel error is the share of wrong pixels at probability 1/2. The Rand score is the foreground-restricted one",
-        "(`minisegnet.metrics.rand`). For comparison: the U-Net paper reports a pixel error of 0.0611 on the challenge's",
-        "hidden slices.",
+        "(`minisegnet.metrics.rand`). For comparison: the U-Net paper reports a pixel error of 0.0611, on the",
+        "challenge's hidden slices.",
         "",
         "![the training loss](curves.png)",
         "",
