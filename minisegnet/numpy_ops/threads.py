@@ -23,25 +23,27 @@ def side_by_side(function: Callable[..., Result], jobs: Iterable[tuple]) -> list
     convolution's keep one core busy and leave the others waiting. Results do not depend on the number of threads.
     """
     jobs = list(jobs)
-    blas = _blas()
-    if blas is None or not _one_call_at_a_time.acquire(blocking=False):
+    libraries = _blas_libraries()
+    if not libraries or not _one_call_at_a_time.acquire(blocking=False):
         return [function(*job) for job in jobs]
-    threads = blas.get_num_threads()
+    given = [library.get_num_threads() for library in libraries]
+    threads = min(given)
     try:
-        blas.set_num_threads(1)
+        for library in libraries:
+            library.set_num_threads(1)
         if threads == 1 or len(jobs) < 2:
             return [function(*job) for job in jobs]
         return list(_pool(threads).map(lambda job: function(*job), jobs))
     finally:
-        blas.set_num_threads(threads)
+        for library, number in zip(libraries, given, strict=True):
+            library.set_num_threads(number)
         _one_call_at_a_time.release()
 
 
 @cache
-def _blas():
-    """The BLAS library that NumPy has loaded, or None for one whose threads cannot be set."""
-    libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-    return libraries[0] if libraries else None
+def _blas_libraries():
+    """The BLAS libraries in this process: NumPy's, and SciPy's if it was loaded first; only those that can be set."""
+    return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
 @cache

@@ -57,6 +57,22 @@ def test_a_convolution_is_the_same_to_the_bit_on_any_number_of_threads(batch):
             np.testing.assert_array_equal(one, other)
 
 
+SCIPY_FIRST = """
+import scipy.linalg
+import numpy as np
+from threadpoolctl import threadpool_info, threadpool_limits
+from minisegnet.numpy_ops.threads import side_by_side
+
+with threadpool_limits(2, user_api="blas"):
+    seen = side_by_side(lambda: [library["num_threads"] for library in threadpool_info()], [(), ()])
+assert seen == [[1] * len(seen[0])] * 2, seen
+"""
+
+
+def test_every_blas_is_held_to_one_thread_whichever_was_loaded_first():
+    subprocess.run([sys.executable, "-c", SCIPY_FIRST], check=True, timeout=60)
+
+
 FORK = """
 import os, sys
 import numpy as np
