@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     network.add_argument("--width", type=at_least(1), metavar="N", help="channels of the first level")
     network.add_argument("--depth", type=at_least(1), metavar="N", help="how often the image is halved")
     add_model_options(network)
+    network.add_argument("--init", metavar="CHECKPOINT", help="begin with the weights of another run")
 
     images = parser.add_argument_group("images")
     images.add_argument("--batch-size", type=at_least(1), default=4, metavar="N", help="images a step (4)")
@@ -99,12 +100,14 @@ def run(arguments: argparse.Namespace) -> None:
     from minisegnet.data.class_weights import median_frequency
     from minisegnet.data.loader import Loader
     from minisegnet.layers import CrossEntropyLoss
-    from minisegnet.training import Trainer
+    from minisegnet.training import Trainer, load_checkpoint, load_model
 
     dataset = data.open_dataset(arguments.data, split=arguments.split, **dict(arguments.data_option))
     validation = open_validation(arguments)
     recipe = recipe_for(arguments, dataset)
     graph = recipe.build()
+    if arguments.init is not None:
+        load_model(graph, *load_checkpoint(arguments.init), arguments.init)
     weight = median_frequency(dataset) if arguments.class_weights else None
     loader = Loader(dataset, arguments.batch_size, transform_for(arguments, recipe), shuffle=True, seed=arguments.seed)
     steps = arguments.steps or len(loader) * (arguments.epochs or EPOCHS)
@@ -257,5 +260,5 @@ def resume_hint(typed: list[str]) -> str:
 
 def told(arguments: argparse.Namespace) -> dict[str, Any]:
     """The settings that no other part of the checkpoint tells, and that a resumed run must share."""
-    names = ("data", "split", "data_option", "crop", "augment", "class_weights", "border_weight")
+    names = ("data", "split", "data_option", "init", "crop", "augment", "class_weights", "border_weight")
     return {name: getattr(arguments, name) for name in names}

@@ -239,3 +239,27 @@ def test_evaluate_refuses_data_of_other_classes(tmp_path, capsys):
     assert main(["evaluate", str(tmp_path / "net.npz"), "--data", "shapes"]) == 2
     told = capsys.readouterr().err
     assert "background, circle" in told and "ground, cat, dog" in told
+
+
+def test_init_begins_with_the_weights_of_another_run(tmp_path):
+    shared = ["--data", "shapes", "--width", "2", "--depth", "1", "--batch-size", "2", "--val-split", "none"]
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert main(["train", "unet", *shared, "--steps", "2", "--out", str(first)]) == 0
+    assert main(["train", "unet", *shared, "--steps", "1", "--lr", "0", "--init", str(first / "last.npz"),
+                 "--out", str(second)]) == 0  # fmt: skip
+    before, _ = load_checkpoint(first / "last.npz")
+    after, _ = load_checkpoint(second / "last.npz")
+    weights = [name for name in before if name.startswith("model/") and name.endswith("weight")]
+    assert weights
+    for name in weights:
+        np.testing.assert_array_equal(before[name], after[name])
+
+
+def test_init_with_another_network_is_told(tmp_path, capsys):
+    shared = ["--data", "shapes", "--depth", "1", "--steps", "1", "--batch-size", "2", "--val-split", "none"]
+    first = tmp_path / "first"
+    assert main(["train", "unet", *shared, "--width", "2", "--out", str(first)]) == 0
+    second = ["--width", "3", "--init", str(first / "last.npz"), "--out", str(tmp_path / "second")]
+    assert main(["train", "unet", *shared, *second]) == 2
+    assert "of another shape" in capsys.readouterr().err
+    assert not (tmp_path / "second" / "last.npz").exists()
