@@ -98,11 +98,12 @@ def merged(logs):
 
 
 def write_table(path, rows, log, commands):
+    minutes = log["seconds"].sum() / 60
     lines = [
         "# ISBI 2012: membranes under the electron microscope",
         "",
         f"A U-Net of width 24 and depth 4, from scratch on slices {TRAIN}: {len(log['step'])} steps of four 256 x 256",
-        f"crops, {log['seconds'].sum() / 60:.1f} minutes on 4 cores. Thresholds were chosen on slices {CHOOSE}, which were",
+        f"crops, {minutes:.1f} minutes on 4 cores. Thresholds were chosen on slices {CHOOSE}, which were",
         f"trained on too; the table is of slices {REPORT}.",
         "",
         "```",
