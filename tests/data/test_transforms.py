@@ -122,9 +122,11 @@ def test_interpolated_image_stays_with_its_labels(transform, seed):
     copy = labels.astype(np.float32)
     result = transform(Sample(copy[None], labels, "slope", labels, copy), of_seed(seed))
     np.testing.assert_array_equal(result.instances, result.labels)
-    np.testing.assert_array_equal(result.pixel_weight, result.image[0])
+    # Splines ring where the mirror at the edge bends the slope: by less than a tenth of the bend.
+    ringing = (slope_down + slope_right) / 10 * 2 if isinstance(transform, ElasticDeformation) else 0
+    np.testing.assert_allclose(result.image[0], result.pixel_weight, rtol=0, atol=ringing)
     inner = np.s_[3:-3, 3:-3] if isinstance(transform, Resize | RandomResizedCrop) else np.s_[:, :]
-    apart = np.abs(result.image[0] - result.labels)[inner]
+    apart = np.abs(result.pixel_weight - result.labels)[inner]
     assert apart.max() <= (slope_down + slope_right) / 2 + 1e-3
 
 
@@ -384,8 +386,19 @@ def test_elastic_reads_where_its_displacement_points():
     rows, columns = np.arange(40)[:, None] + down, np.arange(50) + right
     result = ElasticDeformation(sigma=4)(given, of_seed(2))
     for plane, source in zip(result.image, given.image, strict=True):
-        wanted = map_coordinates(source, (rows, columns), order=1, mode="mirror")
-        np.testing.assert_allclose(plane, wanted, atol=1e-6)
+        wanted = map_coordinates(source.astype(float), (rows, columns), order=3, mode="mirror")
+        np.testing.assert_allclose(plane, np.clip(wanted, given.image.min(), given.image.max()), atol=1e-5)
+
+
+def test_elastic_keeps_the_image_sharp():
+    """A fine grating keeps its contrast, of which bilinear reading would lose about a third."""
+    grating = 0.5 + 0.4 * np.cos(np.arange(128) * 2 * np.pi / 4 + 0.3).astype(np.float32)
+    image = np.broadcast_to(grating, (1, 128, 128))
+    labels = np.zeros((128, 128), np.int32)
+    for seed in range(5):
+        result = ElasticDeformation()(Sample(image, labels, "grating"), of_seed(seed))
+        assert result.image.std() > 0.9 * image.std(), seed
+        assert result.image.min() >= 0.1 - 1e-6 and result.image.max() <= 0.9 + 1e-6
 
 
 def test_elastic_keeps_a_smooth_image_with_its_mask():
