@@ -181,7 +181,9 @@ KINDS = {
     "Conv2d": "convolution", "Linear": "convolution", "ConvTranspose2d": "up",
     "MaxPool2d": "down", "AvgPool2d": "down",
     "MaxUnpool2d": "up", "NearestUnpool2d": "up", "BedOfNails2d": "up", "UpsampleBilinear2d": "up",
-    "Concat": "join", "CenterCrop": "frame", "PadToMultiple": "frame", "ReflectionPad2d": "frame",
+    "BilinearConvTranspose2d": "up", "ZeroConv2d": "convolution", "GlobalAvgPool2d": "down",
+    "Concat": "join", "Add": "join",
+    "CenterCrop": "frame", "Crop": "frame", "Flatten": "frame", "PadToMultiple": "frame", "ReflectionPad2d": "frame",
     "CrossEntropyLoss": "loss", "BCEWithLogitsLoss": "loss", "SmoothL1Loss": "loss", "DiceLoss": "loss",
 }  # fmt: skip
 
@@ -190,7 +192,9 @@ WORDS = {
     "MaxPool2d": "max pool", "AvgPool2d": "average pool", "MaxUnpool2d": "max unpool",
     "NearestUnpool2d": "nearest unpool", "BedOfNails2d": "bed of nails", "UpsampleBilinear2d": "bilinear",
     "BatchNorm2d": "batch norm", "Dropout": "dropout", "Sigmoid": "sigmoid", "Softmax": "softmax",
-    "Concat": "concat", "CenterCrop": "crop", "PadToMultiple": "pad to", "ReflectionPad2d": "mirror pad",
+    "BilinearConvTranspose2d": "transposed conv", "ZeroConv2d": "conv", "GlobalAvgPool2d": "global average",
+    "Add": "add", "Concat": "concat", "Flatten": "flatten",
+    "CenterCrop": "crop", "Crop": "crop", "PadToMultiple": "pad to", "ReflectionPad2d": "mirror pad",
 }  # fmt: skip
 
 

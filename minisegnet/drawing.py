@@ -28,7 +28,7 @@ COLOURS = {
     "loss": ("#f8d3e0", "#b0335f"),
 }
 LEGEND = {
-    "input": "input", "convolution": "convolution", "down": "down", "up": "up", "join": "concatenation",
+    "input": "input", "convolution": "convolution", "down": "down", "up": "up", "join": "concatenation, sum",
     "frame": "pad, crop", "pointwise": "pointwise, normalisation", "loss": "loss", "output": "output",
 }  # fmt: skip
 INK, FAINT, SKIP = "#263238", "#90a4ae", "#8d6e9f"

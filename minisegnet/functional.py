@@ -27,7 +27,7 @@ from minisegnet.errors import BackendError, ShapeError
 OPERATIONS = {
     "conv2d": 3, "conv_transpose2d": 3, "linear": 3,
     "max_pool2d": 1, "avg_pool2d": 1, "max_unpool2d": 2, "nearest_unpool2d": 1, "bed_of_nails2d": 1,
-    "upsample_bilinear2d": 1, "reflection_pad2d": 1, "concat": 1, "crop": 1,
+    "upsample_bilinear2d": 1, "reflection_pad2d": 1, "concat": 1, "crop": 1, "add": 2,
     "batch_norm2d": 3, "relu": 1, "sigmoid": 1, "softmax": 1, "dropout": 1,
     "softmax_cross_entropy": 2, "binary_cross_entropy_with_logits": 2, "smooth_l1": 2, "dice": 2,
 }  # fmt: skip
@@ -375,6 +375,23 @@ def crop_forward(x, top, left, height, width):
 def crop_backward(dy, cache):
     """Gradient dx of `crop_forward`: dy inside the rectangle, zeros outside."""
     return run_backward("crop", dy, cache)
+
+
+def add_forward(a, b):
+    """The sum of two arrays, value by value: how a residual or a skip joins the main path.
+
+    a, b   two arrays of one shape; nothing is broadcast
+
+    Returns y of that shape and the cache. Differentiable: a, b. Raises ShapeError where the shapes differ.
+    Source: Long et al. 2015, FCN, section 4.2; He et al. 2016, Deep residual learning, equation 1.
+    """
+    checks.floats(a=a, b=b)
+    return run_forward("add", (a, b), {}, (shapes.add(a.shape, b.shape),), differentiable=2)
+
+
+def add_backward(dy, cache):
+    """Gradients da, db of `add_forward`: dy, twice."""
+    return run_backward("add", dy, cache)
 
 
 # ------------------------------------------------------------------------------- normalisation and activations

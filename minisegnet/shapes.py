@@ -173,6 +173,13 @@ def concat(shapes: list[Shape], dim: int) -> Shape:
     return *first[:dim], sum(shape[dim] for shape in shapes), *first[dim + 1 :]
 
 
+def add(a: Shape, b: Shape) -> Shape:
+    """The one shape of two arrays that are added."""
+    if tuple(a) != tuple(b):
+        raise ShapeError(f"add needs two arrays of one shape: got {tuple(a)} and {tuple(b)}; crop or resize the larger")
+    return tuple(a)
+
+
 def crop(x: Shape, top: int, left: int, height: int, width: int) -> Shape:
     """(N, C, height, width), a rectangle that must lie inside."""
     N, C, H, W = images(x)

@@ -10,7 +10,7 @@ import pytest
 from minisegnet.functional import OPERATIONS
 
 # How many arguments, from the first, have gradients (1 where not listed; concat: all of its list).
-DIFFERENTIABLE = {"conv2d": 3, "conv_transpose2d": 3, "linear": 3, "batch_norm2d": 3}
+DIFFERENTIABLE = {"conv2d": 3, "conv_transpose2d": 3, "linear": 3, "batch_norm2d": 3, "add": 2}
 
 
 # ------------------------------------------------------------------------------------ arrays, drawn from a generator
@@ -293,6 +293,12 @@ TABLE = {
         case("everything", IMAGE, top=0, left=0, height=5, width=6),
         case("one pixel", normal(1, 2, 3, 3), top=1, left=1, height=1, width=1),
         case("empty batch", normal(0, 2, 3, 3), top=0, left=1, height=2, width=2),
+    ],
+    "add": [
+        case("images", normal(2, 3, 4, 5), normal(2, 3, 4, 5)),
+        case("two dimensions", normal(2, 3), normal(2, 3)),
+        case("one value", normal(), normal()),
+        case("empty batch", normal(0, 2, 3, 2), normal(0, 2, 3, 2)),
     ],
     "batch_norm2d": [
         case("own statistics", IMAGE, normal(2), normal(2)),

@@ -292,6 +292,10 @@ def concat(attributes, *xs):
     return [F.concat_forward(list(xs), attributes["axis"])[0]]
 
 
+def add(attributes, a, b):
+    return [F.add_forward(floats(a), np.ascontiguousarray(np.broadcast_to(floats(b), a.shape)))[0]]
+
+
 def gemm(attributes, a, b, c=None):
     a = attributes.get("alpha", 1.0) * (a.T if attributes.get("transA", 0) else a)
     weight = b if attributes.get("transB", 0) else b.T
@@ -327,6 +331,7 @@ def center_crop_pad(attributes, x, shape):
 
 
 OPERATORS = {
+    "Add": add,
     "AveragePool": average_pool,
     "BatchNormalization": batch_normalization,
     "CenterCropPad": center_crop_pad,

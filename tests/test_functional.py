@@ -19,6 +19,7 @@ from minisegnet.errors import (
     ShapeError,
 )
 from minisegnet.functional import (
+    add_forward,
     avg_pool2d_forward,
     batch_norm2d_forward,
     bed_of_nails2d_forward,
@@ -199,6 +200,13 @@ ERRORS = [
     (lambda: crop_forward(X, -1, 0, 3, 3), ShapeError, "at row -1, column 0"),
     (lambda: crop_forward(X, 0, 0, 0, 3), ShapeError, "a crop of 0 x 3"),
     (lambda: crop_forward(X, 0.5, 0, 2, 3), OptionError, "top must be an int; got 0.5"),
+    (
+        lambda: add_forward(X, X[:, :, 1:]),
+        ShapeError,
+        "add needs two arrays of one shape: got (2, 3, 5, 6) and (2, 3, 4, 6); crop or resize the larger",
+    ),
+    (lambda: add_forward(X, X[:1]), ShapeError, "got (2, 3, 5, 6) and (1, 3, 5, 6)"),
+    (lambda: add_forward(X, X.astype("float64")), DtypeError, "float64"),
     # normalisation and activations
     (
         lambda: batch_norm2d_forward(X, zeros(2), zeros(3)),

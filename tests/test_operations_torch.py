@@ -102,6 +102,10 @@ def crop(tensors, options):
     return tensors[0][:, :, top : top + height, left : left + width] * 1
 
 
+def add(tensors, options):
+    return tensors[0] + tensors[1]
+
+
 def batch_norm2d(tensors, options):
     x, weight, bias = tensors
     mean, var, eps = options.get("mean"), options.get("var"), options.get("eps", 1e-5)
@@ -175,7 +179,7 @@ ORACLES = {
     function.__name__: function
     for function in (
         conv2d, conv_transpose2d, linear, max_pool2d, avg_pool2d, max_unpool2d, nearest_unpool2d, bed_of_nails2d,
-        upsample_bilinear2d, reflection_pad2d, concat, crop, batch_norm2d, relu, sigmoid, softmax,
+        upsample_bilinear2d, reflection_pad2d, concat, crop, add, batch_norm2d, relu, sigmoid, softmax,
         softmax_cross_entropy, binary_cross_entropy_with_logits, smooth_l1, dice,
     )
 }  # fmt: skip

@@ -7,6 +7,8 @@ from minisegnet.layers.base import Layer
 class ReLU(Layer):
     """max(x, 0); see `functional.relu_forward`."""
 
+    pointwise = True
+
     def forward(self, x):
         return functional.relu_forward(x)
 
@@ -20,6 +22,8 @@ class ReLU(Layer):
 class Sigmoid(Layer):
     """1 / (1 + exp(-x)); see `functional.sigmoid_forward`."""
 
+    pointwise = True
+
     def forward(self, x):
         return functional.sigmoid_forward(x)
 
@@ -32,6 +36,8 @@ class Sigmoid(Layer):
 
 class Softmax(Layer):
     """exp(x) over its sum along a dimension, by default channels; see `functional.softmax_forward`."""
+
+    pointwise = True
 
     def __init__(self, dim=1):
         super().__init__()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minisegnet.errors import CheckpointError, OptionError, ShapeError
+from minisegnet.layers.footprint import POINT, Footprints
 from minisegnet.shapes import Shape
 
 
@@ -51,8 +52,11 @@ class Layer:
     parameters   name -> Parameter: what training changes
     buffers      name -> array: what a forward pass in training keeps besides (running statistics)
     training     the mode, which batch normalisation and dropout ask for
+    frozen       True after `freeze`: nothing about the layer changes in training
     """
 
+    pointwise = False  # True: each output value depends on the inputs at its own place alone
+    frozen = False
     outputs = 1  # arrays that forward returns; those after the first are integers of its shape, without gradient
 
     def __init__(self) -> None:
@@ -71,19 +75,35 @@ class Layer:
         """Shape of the (first) output for inputs of these shapes, without computing; `output_size` as for forward."""
         raise ShapeError(f"{type(self).__name__} does not say its output's shape: give it a method output_shape")
 
+    def footprints(self, input_shape: Shape, output_shape: Shape) -> Footprints:
+        """Where in its input the layer looks, vertically and horizontally; see `Footprint`.
+
+        input_shape   of the (first) input, (N, C, H, W); the others have its height and width
+        """
+        if not self.pointwise:
+            raise ShapeError(f"{type(self).__name__} does not say where it looks: give it a method footprints")
+        return POINT, POINT
+
     def multiply_adds(self, input_shapes: tuple[Shape, ...], output_shape: Shape) -> int:
         """Multiplications, each with its addition, of one forward pass. Here: a layer with none worth counting."""
         return 0
 
     def train(self) -> Layer:
-        """Use the batch's own statistics, and drop values."""
-        self.training = True
+        """Use the batch's own statistics, and drop values; a frozen layer stays as it is."""
+        self.training = not self.frozen
         return self
 
     def eval(self) -> Layer:
         """Use the running statistics, and drop nothing."""
         self.training = False
         return self
+
+    def freeze(self) -> Layer:
+        """Keep the parameters and the running statistics as they are from now on, whatever mode is asked for."""
+        self.frozen = True
+        for parameter in self.parameters.values():
+            parameter.trainable = False
+        return self.eval()
 
     def zero_grad(self) -> None:
         """Set the gradients to zero."""

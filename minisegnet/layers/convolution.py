@@ -4,6 +4,7 @@ import numpy as np
 
 from minisegnet import functional, shapes
 from minisegnet.layers.base import Layer, Parameter, he_normal, whole
+from minisegnet.layers.footprint import sliding, stamping
 
 
 class Conv2d(Layer):
@@ -42,6 +43,10 @@ class Conv2d(Layer):
 
     def output_shape(self, x):
         return shapes.conv2d(x, self.weight.data.shape, None, self.stride, self.padding, self.dilation)
+
+    def footprints(self, input_shape, output_shape):
+        options = (self.kernel_size, self.stride, self.padding, self.dilation)
+        return tuple(sliding(*numbers) for numbers in zip(*map(shapes.pair, options), strict=True))
 
     def multiply_adds(self, input_shapes, output_shape):
         """Each weight and each bias once for every place of the filter, as torchinfo counts (padding included)."""
@@ -104,6 +109,10 @@ class ConvTranspose2d(Layer):
         return shapes.conv_transpose2d(
             x, self.weight.data.shape, None, self.stride, self.padding, self.output_padding, self.dilation
         )
+
+    def footprints(self, input_shape, output_shape):
+        options = (self.kernel_size, self.stride, self.padding, self.dilation)
+        return tuple(stamping(*numbers) for numbers in zip(*map(shapes.pair, options), strict=True))
 
     def multiply_adds(self, input_shapes, output_shape):
         """Each weight once for every value stamped, an input position; each bias once for every output position.

@@ -14,6 +14,8 @@ class Dropout(Layer):
             so setting both repeats a pass's mask
     """
 
+    pointwise = True
+
     def __init__(self, p=0.5, seed=None):
         super().__init__()
         self.p, self.seed, self.calls = p, seed, 0

@@ -1,8 +1,9 @@
-"""Layers that change an image's frame: mirror its border, crop its middle, lay images one after another."""
+"""Layers that change an image's frame: mirror its border, crop it."""
 
 from minisegnet import functional, shapes
 from minisegnet.errors import ShapeError
 from minisegnet.layers.base import Layer
+from minisegnet.layers.footprint import Footprint
 
 
 class ReflectionPad2d(Layer):
@@ -21,6 +22,10 @@ class ReflectionPad2d(Layer):
 
     def output_shape(self, x):
         return shapes.reflection_pad2d(x, self.padding)
+
+    def footprints(self, input_shape, output_shape):
+        left, _, top, _ = shapes.sides(self.padding)
+        return Footprint.of(1, -top, -top), Footprint.of(1, -left, -left)
 
 
 class PadToMultiple(Layer):
@@ -54,6 +59,10 @@ class PadToMultiple(Layer):
     def output_shape(self, x):
         return shapes.reflection_pad2d(x, self.padding(x))
 
+    def footprints(self, input_shape, output_shape):
+        left, _, top, _ = self.padding(input_shape)
+        return Footprint.of(1, -top, -top), Footprint.of(1, -left, -left)
+
 
 class CenterCrop(Layer):
     """The middle of an image, of the output_size (H, W) given to forward; see `functional.crop_forward`.
@@ -79,19 +88,30 @@ class CenterCrop(Layer):
             )
         return shapes.sized(x, (height, width))
 
+    def footprints(self, input_shape, output_shape):
+        top, left = ((input_shape[i] - output_shape[i]) // 2 for i in (2, 3))
+        return Footprint.of(1, top, top), Footprint.of(1, left, left)
 
-class Concat(Layer):
-    """Lay several arrays one after another along a dimension, by default channels; see `functional.concat_forward`."""
 
-    def __init__(self, dim=1):
+class Crop(Layer):
+    """The part of an image whose upper left is at (top, left), of the output_size (H, W) given to forward.
+
+    See `functional.crop_forward`. `minisegnet.models.alignment` derives where two paths through a network line up.
+    """
+
+    def __init__(self, top=0, left=0):
         super().__init__()
-        self.dim = dim
+        self.top, self.left = shapes.pair((top, left), "top and left", 0)
 
-    def forward(self, *xs):
-        return functional.concat_forward(list(xs), self.dim)
+    def forward(self, x, output_size):
+        _, _, height, width = self.output_shape(x.shape, output_size)
+        return functional.crop_forward(x, self.top, self.left, height, width)
 
     def backward(self, dy, cache):
-        return tuple(functional.concat_backward(dy, cache))
+        return functional.crop_backward(dy, cache)
 
-    def output_shape(self, *xs):
-        return shapes.concat(list(xs), self.dim)
+    def output_shape(self, x, output_size):
+        return shapes.crop(x, self.top, self.left, *shapes.pair(output_size, "output_size", 1))
+
+    def footprints(self, input_shape, output_shape):
+        return Footprint.of(1, self.top, self.top), Footprint.of(1, self.left, self.left)

@@ -1,4 +1,6 @@
-"""The fully connected layer."""
+"""The fully connected layer, and the one before it that lays images out as vectors."""
+
+from math import prod
 
 import numpy as np
 
@@ -42,3 +44,16 @@ class Linear(Layer):
     def multiply_adds(self, input_shapes, output_shape):
         """Each weight and each bias once for every row."""
         return output_shape[0] * sum(parameter.data.size for parameter in self.parameters.values())
+
+
+class Flatten(Layer):
+    """Each image as one vector, channel by channel: (N, C, H, W) to (N, C H W)."""
+
+    def forward(self, x):
+        return np.ascontiguousarray(x).reshape(self.output_shape(x.shape)), x.shape
+
+    def backward(self, dy, cache):
+        return dy.reshape(cache)
+
+    def output_shape(self, x):
+        return x[0], prod(x[1:])

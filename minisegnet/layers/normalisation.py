@@ -22,6 +22,8 @@ class BatchNorm2d(Layer):
     Raises ShapeError in training for a single value a channel, whose variance says nothing.
     """
 
+    pointwise = True
+
     def __init__(self, num_features, eps=1e-5, momentum=0.1):
         super().__init__()
         self.num_features = whole("num_features", num_features)

@@ -2,6 +2,7 @@
 
 from minisegnet import functional, shapes
 from minisegnet.layers.base import Layer
+from minisegnet.layers.footprint import sliding
 
 
 class MaxPool2d(Layer):
@@ -29,6 +30,9 @@ class MaxPool2d(Layer):
     def output_shape(self, x):
         return shapes.pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
 
+    def footprints(self, input_shape, output_shape):
+        return _footprints(self.kernel_size, self.stride, self.padding, self.dilation)
+
 
 class AvgPool2d(Layer):
     """The mean of each window; see `functional.avg_pool2d_forward`."""
@@ -49,3 +53,30 @@ class AvgPool2d(Layer):
 
     def output_shape(self, x):
         return shapes.pool2d(x, self.kernel_size, self.stride, self.padding, 1, self.ceil_mode)
+
+    def footprints(self, input_shape, output_shape):
+        return _footprints(self.kernel_size, self.stride, self.padding)
+
+
+class GlobalAvgPool2d(Layer):
+    """The mean of each channel over the whole image, (N, C, H, W) to (N, C, 1, 1): `avg_pool2d` of one window.
+
+    PyTorch's AdaptiveAvgPool2d(1).
+    """
+
+    def forward(self, x):
+        return functional.avg_pool2d_forward(x, shapes.images(x.shape)[2:])
+
+    def backward(self, dy, cache):
+        return functional.avg_pool2d_backward(dy, cache)
+
+    def output_shape(self, x):
+        return shapes.pool2d(x, shapes.images(x)[2:])
+
+    def footprints(self, input_shape, output_shape):
+        return tuple(sliding(size, size, 0) for size in input_shape[2:])
+
+
+def _footprints(kernel_size, stride, padding, dilation=1):
+    options = (kernel_size, kernel_size if stride is None else stride, padding, dilation)
+    return tuple(sliding(*numbers) for numbers in zip(*map(shapes.pair, options), strict=True))

@@ -1,8 +1,12 @@
 """Unpooling, the way up without weights: indices, blocks, nails and bilinear weights."""
 
+from fractions import Fraction
+from math import gcd
+
 from minisegnet import functional, shapes
-from minisegnet.errors import OptionError
+from minisegnet.errors import OptionError, ShapeError
 from minisegnet.layers.base import Layer
+from minisegnet.layers.footprint import Footprint, stamping
 
 
 class MaxUnpool2d(Layer):
@@ -42,6 +46,12 @@ class MaxUnpool2d(Layer):
             )
         return shapes.sized(x, output_size)
 
+    def footprints(self, input_shape, output_shape):
+        if self.kernel_size is None:
+            raise ShapeError("MaxUnpool2d does not know the pooling's windows: build it as MaxUnpool2d(kernel_size)")
+        options = (self.kernel_size, self.kernel_size if self.stride is None else self.stride, self.padding)
+        return tuple(stamping(*numbers) for numbers in zip(*map(shapes.pair, options), strict=True))
+
 
 class NearestUnpool2d(Layer):
     """Spread each value over its own block; see `functional.nearest_unpool2d_forward`.
@@ -64,6 +74,9 @@ class NearestUnpool2d(Layer):
     def output_shape(self, x, output_size=None):
         return scaled(x, self.scale_factor, output_size)
 
+    def footprints(self, input_shape, output_shape):
+        return tuple(nearest(h, H) for h, H in zip(input_shape[2:], output_shape[2:], strict=True))
+
 
 class BedOfNails2d(Layer):
     """Put each value at the upper left of its block, zeros elsewhere; see `functional.bed_of_nails2d_forward`.
@@ -84,6 +97,9 @@ class BedOfNails2d(Layer):
 
     def output_shape(self, x, output_size=None):
         return shapes.bed_of_nails2d(x, self.stride, output_size)
+
+    def footprints(self, input_shape, output_shape):
+        return tuple(Footprint.of(Fraction(1, stride), 0, 0) for stride in shapes.pair(self.stride))
 
 
 class UpsampleBilinear2d(Layer):
@@ -106,6 +122,27 @@ class UpsampleBilinear2d(Layer):
 
     def output_shape(self, x, output_size=None):
         return scaled(x, self.scale_factor, output_size)
+
+    def footprints(self, input_shape, output_shape):
+        sizes = zip(input_shape[2:], output_shape[2:], strict=True)
+        return tuple(interpolating(h, H, self.align_corners) for h, H in sizes)
+
+
+def nearest(size, output_size):
+    """The footprint of output row i copied from input row floor(i size / output_size)."""
+    steps = output_size // gcd(size, output_size)  # what stands before the floor is a multiple of 1 / steps
+    return Footprint.of(Fraction(size, output_size), Fraction(1 - steps, steps), 0)
+
+
+def interpolating(size, output_size, align_corners):
+    """The footprint of output row i read at row scale i + offset of the input: from the rows around that, or at it."""
+    if align_corners:
+        scale, offset = Fraction(size - 1, max(1, output_size - 1)), Fraction(0)
+    else:
+        scale = Fraction(size, output_size)
+        offset = scale / 2 - Fraction(1, 2)
+    just_below_one = 1 - Fraction(1, 2 * max(1, output_size))
+    return Footprint(scale, offset - just_below_one, offset + just_below_one)
 
 
 def scaled(x, scale_factor, output_size):

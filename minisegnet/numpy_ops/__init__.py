@@ -9,6 +9,8 @@ from minisegnet.numpy_ops.activation import (
     softmax_forward,
 )
 from minisegnet.numpy_ops.arrangement import (
+    add_backward,
+    add_forward,
     concat_backward,
     concat_forward,
     crop_backward,

@@ -15,6 +15,8 @@ from minisegnet.reference.activation import (
     softmax_forward,
 )
 from minisegnet.reference.arrangement import (
+    add_backward,
+    add_forward,
     concat_backward,
     concat_forward,
     crop_backward,
@@ -58,6 +60,8 @@ from minisegnet.reference.unpool import (
 from minisegnet.reference.upsample import upsample_bilinear2d_backward, upsample_bilinear2d_forward
 
 __all__ = [
+    "add_backward",
+    "add_forward",
     "avg_pool2d_backward",
     "avg_pool2d_forward",
     "batch_norm2d_backward",

@@ -8,17 +8,22 @@ import numpy as np
 
 from minisegnet import functional as F
 from minisegnet.layers import (
+    Add,
     AvgPool2d,
     BatchNorm2d,
     BCEWithLogitsLoss,
     BedOfNails2d,
+    BilinearConvTranspose2d,
     CenterCrop,
     Concat,
     Conv2d,
     ConvTranspose2d,
+    Crop,
     CrossEntropyLoss,
     DiceLoss,
     Dropout,
+    Flatten,
+    GlobalAvgPool2d,
     Linear,
     MaxPool2d,
     MaxUnpool2d,
@@ -30,6 +35,7 @@ from minisegnet.layers import (
     SmoothL1Loss,
     Softmax,
     UpsampleBilinear2d,
+    ZeroConv2d,
 )
 
 
@@ -205,6 +211,33 @@ TABLE = [
         (IMAGE, (2, 3, 2, 8)),
         lambda *xs: F.concat_forward(list(xs), -2),
         F.concat_backward,
+    ),
+    Row("add", Add, (IMAGE, IMAGE), F.add_forward, F.add_backward),
+    Row(
+        "crop",
+        lambda: Crop(2, 1),
+        (IMAGE,),
+        lambda x: F.crop_forward(x, 2, 1, 4, 3),
+        F.crop_backward,
+        {"output_size": (4, 3)},
+    ),
+    Row(
+        "flatten", Flatten, (IMAGE,), lambda x: (x.reshape(2, -1), x.shape), lambda dy, shape: dy.reshape(shape)
+    ),
+    Row(
+        "global average pool",
+        GlobalAvgPool2d,
+        (IMAGE,),
+        lambda x: F.avg_pool2d_forward(x, (7, 8)),
+        F.avg_pool2d_backward,
+    ),
+    Row("conv from zero", lambda: ZeroConv2d(3, 4, 1), (IMAGE,), F.conv2d_forward, F.conv2d_backward),
+    Row(
+        "transposed conv from bilinear",
+        lambda: BilinearConvTranspose2d(3, 4, stride=2, padding=1),
+        (IMAGE,),
+        lambda x, weight, bias: F.conv_transpose2d_forward(x, weight, bias, 2, 1),
+        F.conv_transpose2d_backward,
     ),
     Row("relu", ReLU, (IMAGE,), F.relu_forward, F.relu_backward),
     Row("sigmoid", Sigmoid, (IMAGE,), F.sigmoid_forward, F.sigmoid_backward),

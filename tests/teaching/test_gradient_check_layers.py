@@ -65,6 +65,15 @@ TABLE = {
     ],
     "ReflectionPad2d": [(lambda: layers.ReflectionPad2d((1, 2, 3, 0)), [IMAGE], {})],
     "PadToMultiple": [(lambda: layers.PadToMultiple(4), [IMAGE], {})],
+    "ZeroConv2d": [(lambda: layers.ZeroConv2d(2, 3, 1), [IMAGE], {})],
+    "BilinearConvTranspose2d": [
+        (lambda: layers.BilinearConvTranspose2d(2, 4, 2, padding=1), [images(2, 2, 3, 2)], {}),
+        (lambda: layers.BilinearConvTranspose2d(2, 3, 2, output_padding=1, fixed=True), [images(2, 2, 3, 2)], {}),
+    ],
+    "Flatten": [(layers.Flatten, [IMAGE], {})],
+    "GlobalAvgPool2d": [(layers.GlobalAvgPool2d, [IMAGE], {})],
+    "Add": [(layers.Add, [IMAGE, IMAGE], {})],
+    "Crop": [(lambda: layers.Crop(1, 2), [IMAGE], {"output_size": (3, 2)})],
     "CenterCrop": [(layers.CenterCrop, [IMAGE], {"output_size": (3, 2)})],
     "Concat": [(layers.Concat, [IMAGE, images(2, 1, 4, 5), images(2, 3, 4, 5)], {})],
     "BatchNorm2d": [
