@@ -118,11 +118,11 @@ class Shapes:
     def __getitem__(self, index: int) -> Sample:
         index = range(self.count)[index]
         rng = np.random.default_rng([self.seed, SPLITS[self.split], index, 1])
-        picture = _Picture(self.size, GRADES[self.difficulty], rng)
+        picture = Picture(self.size, GRADES[self.difficulty], rng)
         return Sample(picture.photograph(), picture.labels, f"shapes_{self.split}_{index:05d}", picture.instances)
 
 
-class _Picture:
+class Picture:
     """One image in the making: the ground, then object upon object."""
 
     def __init__(self, size: tuple[int, int], grade: Grade, rng: np.random.Generator) -> None:
@@ -147,7 +147,7 @@ class _Picture:
         """Try one object on top; leave everything as it is if it would hide too much of another."""
         label = int(self.rng.integers(1, len(CLASSES)))
         radius = self.rng.uniform(*self.grade.radius) * min(self.size)
-        row, column = self._place(radius)
+        row, column = self.place(radius)
         y, x = _pixels(self.size, row, column, np.radians(self.grade.turn) * self.rng.uniform(-1, 1))
         outside = signed_distance(CLASSES[label], x, y, radius)
         inside = outside <= 0
@@ -163,7 +163,7 @@ class _Picture:
         self.objects.append((row, column, radius, int(inside.sum())))
         self.instances[inside] = len(self.objects)
 
-    def _place(self, radius: float) -> tuple[float, float]:
+    def place(self, radius: float) -> tuple[float, float]:
         """Row and column of a centre: beside another object, or anywhere; the circle lies inside the image."""
         height, width = self.size
         row, column = self.rng.uniform(radius, height - radius), self.rng.uniform(radius, width - radius)

@@ -78,6 +78,17 @@ class Windows(NamedTuple):
         self.inside(inside)[...] = True
         return inside[rows, columns]
 
+    def turned(self) -> Windows | None:
+        """Windows over the places whose values reach each pixel of the image, or None where they are no such windows.
+
+        With a stride of 1 these are windows of the same size, seen from the other side: a filter turned by half a turn
+        that gathers in them does what the filter does that stamps.
+        """
+        padding = tuple(d * (k - 1) - p for d, k, p in zip(self.dilation, self.kernel, self.padding, strict=True))
+        if self.stride != (1, 1) or min(padding) < 0:
+            return None
+        return Windows(self.places, self.image, self.kernel, self.stride, padding, self.dilation)  # type: ignore[arg-type]
+
     def of_height(self, rows: int) -> Windows:
         """As many rows of windows."""
         return self._replace(places=(rows, self.places[1]))
