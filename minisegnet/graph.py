@@ -188,6 +188,20 @@ class Graph:
             layer.astype(dtype)
         return self
 
+    def freeze(self, beginning: str) -> list[str]:
+        """Keep every layer as it is whose node's name begins so (see `Layer.freeze`); return those names.
+
+        Raises GraphError if there is none with anything to freeze.
+        """
+        weighted = [name for name, layer in self.layers.items() if layer.arrays()]
+        frozen = [name for name in weighted if name.startswith(beginning)]
+        if not frozen:
+            firsts = ", ".join(dict.fromkeys(name.partition(".")[0] for name in weighted))
+            raise GraphError(f"{self.name} has no layers with weights under {beginning!r}; names begin with {firsts}")
+        for name in frozen:
+            self.layers[name].freeze()
+        return frozen
+
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
         for parameter in self.parameters.values():
@@ -221,17 +235,18 @@ class Graph:
         self._pass = run
         return output
 
-    def backward(self, dy: Any) -> Any:
+    def backward(self, dy: Any, to_inputs: bool = True) -> Any:
         """Go back through the last forward pass: add to every parameter's `.grad`, return the inputs' gradients.
 
-        dy   gradient of the loss by the output; a tuple where there are several outputs, None for one without
+        dy          gradient of the loss by the output; a tuple where there are several outputs, None for one without
+        to_inputs   False: stop where nothing behind is trained, and return None (a frozen encoder then costs nothing)
 
         Returns dx, or a tuple where there are several inputs; None for an input that the gradient does not reach.
         Raises GraphError before any forward pass. Going back twice adds the gradients twice.
         """
         if self._pass is None:
             raise GraphError(f"{self.name}: backward needs a forward pass first (predict leaves nothing to go back by)")
-        return self._pass.backward(dy)
+        return self._pass.backward(dy, to_inputs)
 
     def predict(self, *inputs: np.ndarray) -> Any:
         """The output in evaluation mode, with every value let go after its last use.

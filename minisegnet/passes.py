@@ -100,11 +100,28 @@ class Pass:
 
     # ------------------------------------------------------------------------------------------------- backward
 
-    def backward(self, dy: Any) -> Any:
-        """Go back through every node that the gradient reaches; return the inputs' gradients."""
+    def backward(self, dy: Any, to_inputs: bool = True) -> Any:
+        """Go back through every node that the gradient reaches; return the inputs' gradients.
+
+        to_inputs   False: only as far back as there are parameters to train; returns None
+        """
+        wanted = None if to_inputs else self.nodes_with_training_behind()
         for node in self.nodes_back(dy):
-            self.backward_node(node)
-        return one_or_several([self.gradients.pop(node.name, None) for node in self.inputs])
+            if wanted is not None and node.name not in wanted:
+                del self.gradients[node.name]
+            else:
+                self.backward_node(node)
+        gradients = [self.gradients.pop(node.name, None) for node in self.inputs]
+        return one_or_several(gradients) if to_inputs else None
+
+    def nodes_with_training_behind(self) -> set[str]:
+        """The nodes that have a trainable parameter, or read a value that depends on one."""
+        found: set[str] = set()
+        for node in self.nodes:
+            own = any(parameter.trainable for parameter in node.layer.parameters.values())
+            if own or any(handle.node.name in found for handle in node.inputs):
+                found.add(node.name)
+        return found
 
     def backward_steps(self, dy: Any) -> Iterator[Step]:
         """The same, showing each node's gradients; those of its parameters apart from what was there before."""

@@ -33,7 +33,7 @@ class Trainer:
     """Trains a graph, keeping everything that a run needs to be understood, and to go on, in one folder.
 
     graph             maps images (N, C, H, W) to scores (N, num_classes, h, w); where h < H (valid convolutions) the
-                      labels are cropped to the centre
+                      labels are cropped to the centre; a classifier's (N, num_classes) learn the middle pixel's label
     loss              a layer: loss.forward(scores, labels), also given pixel_weight where batches have it
     loader            len(loader) batches an epoch; loader.epoch(number, start) gives them from batch `start` on
     optimiser         of graph.parameters
@@ -163,7 +163,7 @@ class Trainer:
                 "images are normalised and no class or pixel weight is extreme"
             )
         self.graph.zero_grad()
-        self.graph.backward(self.loss.backward(1.0, cache))
+        self.graph.backward(self.loss.backward(1.0, cache), to_inputs=False)
         self.optimiser.lr = lr
         self.optimiser.step()
         self.step += 1
@@ -299,11 +299,13 @@ def mixed(seed: int, step: int) -> int:
     return int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0])
 
 
-def centre(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def centre(array: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """The middle of (N, H, W), of `size`; an odd pixel more is left below and on the right.
 
-    Raises ShapeError if the array is smaller than that.
+    Size () is the middle pixel alone, (N,). Raises ShapeError if the array is smaller than the size.
     """
+    if not size:
+        return centre(array, (1, 1))[:, 0, 0]
     spare = [have - wanted for have, wanted in zip(array.shape[1:], size, strict=True)]
     if min(spare) < 0:
         raise ShapeError(
