@@ -3,25 +3,32 @@
 import numpy as np
 
 from minisegnet import shapes
+from minisegnet.numpy_ops.images import image_by_image
 from minisegnet.numpy_ops.windows import Windows
 
 
 def max_pool2d_forward(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False):
     windows = _windows(x, kernel_size, stride, padding, dilation, ceil_mode)
-    padded = windows.pad(x, -np.inf)
-    y = np.full(x.shape[:2] + windows.places, -np.inf, x.dtype)
-    for rows, columns in windows.taps():
-        np.maximum(y, padded[:, :, rows, columns], out=y)
-    winner = _winner(y, padded, windows)
     position = np.array([row * x.shape[3] + column for row, column in windows.offsets()], np.int32)
-    start = _starts(windows, 0)[:, None] * x.shape[3] + _starts(windows, 1)
-    return (y, position[winner] + start.astype(np.int32)), (winner, windows)
+    start = (_starts(windows, 0)[:, None] * x.shape[3] + _starts(windows, 1)).astype(np.int32)
+    y = np.full(x.shape[:2] + windows.places, -np.inf, x.dtype)
+    winner = np.zeros(y.shape, np.min_scalar_type(len(position)))
+    indices = np.empty(y.shape, np.int32)
+
+    def pool(x, y, winner, indices):
+        padded = windows.pad(x, -np.inf)
+        for rows, columns in windows.taps():
+            np.maximum(y, padded[:, :, rows, columns], out=y)
+        _find_winner(y, padded, windows, winner)
+        np.add(position[winner], start, out=indices)
+
+    image_by_image(pool, x, y, winner, indices)
+    return (y, indices), (winner, windows)
 
 
-def _winner(y, padded, windows):
-    """Which pixel of the kernel, counted in row order, first met the largest value at each place."""
+def _find_winner(y, padded, windows, winner):
+    """Write which pixel of the kernel, counted in row order, first met the largest value at each place."""
     taps = list(windows.taps())
-    winner = np.zeros(y.shape, np.min_scalar_type(len(taps)))
     for tap, (rows, columns) in reversed(list(enumerate(taps))):
         value = padded[:, :, rows, columns]
         won = (value == y) | (value != value)  # where y is NaN, its first NaN won
@@ -29,14 +36,17 @@ def _winner(y, padded, windows):
             won &= windows.meets_image(rows, columns)
         # winner = tap where won, written so that it runs without a branch (unsigned differences wrap, and wrap back)
         winner += (winner.dtype.type(tap) - winner) * won
-    return winner
 
 
 def max_pool2d_backward(dy, saved):
     winner, windows = saved
     padded = np.zeros(dy.shape[:2] + windows.padded, dy.dtype)
-    for tap, (rows, columns) in enumerate(windows.taps()):
-        padded[:, :, rows, columns] += dy * (winner == tap)
+
+    def credit(dy, winner, padded):
+        for tap, (rows, columns) in enumerate(windows.taps()):
+            padded[:, :, rows, columns] += dy * (winner == tap)
+
+    image_by_image(credit, dy, winner, padded)
     return np.ascontiguousarray(windows.inside(padded))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from threading import Lock
@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 _one_call_at_a_time = Lock()
 
 
-def side_by_side(function: Callable[..., Result], jobs: Iterable[tuple]) -> list[Result]:
+def side_by_side(function: Callable[..., Result], jobs: Iterable[Sequence]) -> list[Result]:
     """[function(*job) for job in jobs], with the jobs on several threads.
 
     As many threads run as BLAS was given, and BLAS is held to one in each meanwhile: products as narrow as a
