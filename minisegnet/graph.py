@@ -70,7 +70,7 @@ class Graph:
                     self._check_handle(handle)
             check_reads(layer, len(inputs), size_of is not None)
         self._add_node(node)
-        layer.training = self.training
+        layer.training = self.training and not layer.frozen
         return Handle(node) if layer.outputs == 1 else tuple(Handle(node, i) for i in range(layer.outputs))
 
     def chain(self, name: str, x: Handle, *layers: Layer) -> Handle:

@@ -97,3 +97,10 @@ def test_freezing_nothing_is_an_error():
         graph.freeze("backbone")
     with pytest.raises(GraphError, match="under 'relu'"):
         graph.freeze("relu")
+
+
+def test_a_layer_frozen_before_it_joins_stays_frozen():
+    layer = BatchNorm2d(3).freeze()
+    graph = Graph("Joined later")
+    graph.output("norm", layer, graph.input("image", channels=3))
+    assert graph.training and not layer.training

@@ -198,4 +198,5 @@ def he_normal(parameter: Parameter, fan_in: float, rng: np.random.Generator) -> 
     fan_in   how many values of the input one value of the output sums over
     Source: He et al. 2015, Delving deep into rectifiers, equation 10.
     """
-    parameter.data[...] = rng.normal(0.0, np.sqrt(2.0 / fan_in), parameter.data.shape)
+    parameter.data[...] = rng.standard_normal(parameter.data.shape, np.float32)
+    parameter.data *= np.sqrt(2.0 / fan_in)
