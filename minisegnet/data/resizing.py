@@ -39,6 +39,26 @@ class Resize:
 
 
 @dataclass(frozen=True)
+class RandomScale:
+    """Made larger or smaller, both directions alike: things are seen as if from nearer or farther away.
+
+    scale  least and most factor of height and width, drawn evenly on a logarithmic scale
+
+    Image and labels are scaled together (`Resize`). The images then have many sizes: crop them to one afterwards.
+    """
+
+    scale: tuple[float, float] = (0.5, 2.0)
+
+    def __post_init__(self) -> None:
+        keep(self, scale=interval("RandomScale: scale", self.scale, least=1e-3, most=1e3))
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        factor = np.exp(rng.uniform(*np.log(self.scale)))
+        height, width = (max(1, round(size * float(factor))) for size in height_and_width(sample))
+        return resized(sample, (height, width))
+
+
+@dataclass(frozen=True)
 class RandomResizedCrop:
     """A window of random area and proportions, scaled to `size` (Szegedy et al. 2015).
 

@@ -24,6 +24,7 @@ from minisegnet.data.transforms import (
     RandomResizedCrop,
     RandomRotate90,
     RandomRotation,
+    RandomScale,
     RandomVerticalFlip,
     Resize,
 )
@@ -47,6 +48,7 @@ BETWEEN_PIXELS = [
     Resize(31),
     Resize((13, 50)),
     RandomResizedCrop((17, 14)),
+    RandomScale((0.6, 1.7)),
 ]
 VALUES = [ColorJitter(0.4, 0.4, 0.4, 0.2), GaussianNoise(0.05), Normalize((0.4, 0.5, 0.6), 0.25)]
 ALL = WHOLE_PIXELS + BETWEEN_PIXELS + VALUES
@@ -125,7 +127,7 @@ def test_interpolated_image_stays_with_its_labels(transform, seed):
     # Splines ring where the mirror at the edge bends the slope: by less than a tenth of the bend.
     ringing = (slope_down + slope_right) / 10 * 2 if isinstance(transform, ElasticDeformation) else 0
     np.testing.assert_allclose(result.image[0], result.pixel_weight, rtol=0, atol=ringing)
-    inner = np.s_[3:-3, 3:-3] if isinstance(transform, Resize | RandomResizedCrop) else np.s_[:, :]
+    inner = np.s_[3:-3, 3:-3] if isinstance(transform, Resize | RandomResizedCrop | RandomScale) else np.s_[:, :]
     apart = np.abs(result.pixel_weight - result.labels)[inner]
     assert apart.max() <= (slope_down + slope_right) / 2 + 1e-3
 
@@ -156,6 +158,7 @@ def test_image_alone_is_transformed(transform):
         ColorJitter(),
         GaussianNoise(0),
         Normalize(0, 1),
+        RandomScale((1, 1)),
         RandomResizedCrop((24, 20), scale=(1, 1), ratio=(20 / 24, 20 / 24)),
     ],
     ids=name_of,
@@ -534,3 +537,24 @@ def test_repr_says_what_it_does():
         "sigma=10.0),), p=0.8), Normalize(mean=(0.5,), std=(0.25,))))"
     )
     assert not re.search("0x[0-9a-f]{6}", repr(chain))
+
+
+# ------------------------------------------------------------------------------------------------------- random scale
+
+
+def test_random_scale_keeps_the_proportions_and_spans_its_range():
+    given = noisy_sample(size=(48, 40))
+    factors = []
+    for seed in range(200):
+        result = RandomScale((0.5, 2.0))(given, of_seed(seed))
+        height, width = result.labels.shape
+        assert result.image.shape[1:] == (height, width) and abs(height / 48 - width / 40) < 0.03
+        factors.append(height / 48)
+    assert min(factors) < 0.55 and max(factors) > 1.85
+    assert abs(np.mean(np.log(factors))) < 0.1, "as many larger as smaller"
+
+
+@pytest.mark.parametrize("scale", [(0, 1), (2, 1), (-1, 2), "large", (0.5, np.inf)])
+def test_random_scale_refuses(scale):
+    with pytest.raises(OptionError, match="RandomScale: scale"):
+        RandomScale(scale)
