@@ -11,12 +11,15 @@ DATA_HELP = "shapes, shapes:easy, shapes:hard, or format and folder: folder:PATH
 
 
 def assignment(text: str) -> tuple[str, Any]:
-    """`key=value` as (key, value); the value is read as Python does where it is a literal, else it is the text."""
+    """`key=value` as (key, value); the value is read as Python does where it is a literal, else it is the text.
+
+    true, false and none may be written small.
+    """
     key, equals, value = text.partition("=")
     if not equals or not key.isidentifier():
         raise argparse.ArgumentTypeError(f"wanted key=value, as in width=32; got {text!r}")
     try:
-        return key, ast.literal_eval(value)
+        return key, ast.literal_eval({"true": "True", "false": "False", "none": "None"}.get(value, value))
     except (ValueError, SyntaxError):
         return key, value
 

@@ -4,7 +4,11 @@ examples:
   minisegnet train unet --data folder:photos --out runs/first
   minisegnet train unet --data shapes --out runs/shapes --width 16 --depth 3 --steps 500 --batch-size 8
   minisegnet train unet --data isbi:isbi2012 --out runs/cells --crop 256 --augment flips rotate90 elastic --steps 1000
-  minisegnet train unet --data camvid:camvid --out runs/road --optimiser sgd --schedule poly --class-weights median
+  minisegnet train fcn32s --data camvid:camvid --out runs/coarse --init squeezenet1_1.pth --option encoder=squeezenet1_1
+  minisegnet train fcn16s --data camvid:camvid --out runs/finer --init runs/coarse/best.npz --freeze features
+
+What is not given follows a recipe for the network and the data (minisegnet.training.recipes), which is printed. --init
+takes every array whose name the network has, from another run or from weights of PyTorch (.pth), .safetensors or .npz.
 
 Ctrl-C saves and tells how to go on; after a crash, the same command with --resume does. The folder gets best.npz and
 last.npz (for evaluate and predict), log.csv, validation.csv, curves.png and panel.png.
@@ -15,6 +19,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from minisegnet.commands.options import (
@@ -29,15 +34,16 @@ from minisegnet.errors import OptionError
 
 if TYPE_CHECKING:
     from minisegnet.data.sample import Dataset
+    from minisegnet.graph import Graph
     from minisegnet.trained import Recipe
     from minisegnet.training.optimisers import Optimiser
     from minisegnet.training.schedules import Schedule
 
-AUGMENTATIONS = ("flips", "rotate90", "elastic", "colour")
+AUGMENTATIONS = ("mirror", "flips", "rotate90", "scale", "elastic", "colour")
 NORMALISE_BY = 200  # images that mean and standard deviation are taken of
+SCALES = (0.7, 1.5)  # how large "scale" makes an image, the least and the most
 ELASTIC_MARGIN = 32  # pixels cropped too many and cut away again, so that what an edge pulls in is real
 LEARNING_RATES = {"sgd": 0.01, "adam": 0.001, "adamw": 0.001}
-EPOCHS = 50
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,37 +58,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     network.add_argument("--width", type=at_least(1), metavar="N", help="channels of the first level")
     network.add_argument("--depth", type=at_least(1), metavar="N", help="how often the image is halved")
     add_model_options(network)
-    network.add_argument("--init", metavar="CHECKPOINT", help="begin with the weights of another run")
+    network.add_argument("--init", metavar="FILE", help="begin with these weights: a checkpoint's, PyTorch's, ...")
+    network.add_argument(
+        "--freeze", action="append", default=[], metavar="NAME", help="keep the layers whose names begin so as they are"
+    )
 
     images = parser.add_argument_group("images")
-    images.add_argument("--batch-size", type=at_least(1), default=4, metavar="N", help="images a step (4)")
-    images.add_argument("--crop", type=at_least(1), metavar="N", help="train on random squares of N pixels a side")
+    images.add_argument("--batch-size", type=at_least(1), metavar="N", help="images a step")
     images.add_argument(
-        "--augment", nargs="+", choices=AUGMENTATIONS, default=[], metavar="HOW", help=" ".join(AUGMENTATIONS)
+        "--crop", type=at_least(0), metavar="N", help="train on random squares of N pixels a side; 0: whole images"
+    )
+    images.add_argument(
+        "--augment",
+        nargs="+",
+        choices=[*AUGMENTATIONS, "none"],
+        metavar="HOW",
+        help=f"{' '.join(AUGMENTATIONS)}, or none",
     )
 
     loss = parser.add_argument_group("loss")
-    loss.add_argument("--class-weights", choices=["median"], help="weigh rare classes up, by median frequency")
+    loss.add_argument(
+        "--class-weights", choices=["median", "none"], help="weigh rare classes up, by median frequency, or not"
+    )
     loss.add_argument(
         "--border-weight", metavar="CLASS", help="weigh the borders between objects of this class (U-Net paper)"
     )
 
     steps = parser.add_argument_group("steps")
     length = steps.add_mutually_exclusive_group()
-    length.add_argument("--epochs", type=at_least(1), metavar="N", help=f"times through the data ({EPOCHS})")
+    length.add_argument("--epochs", type=at_least(1), metavar="N", help="times through the data")
     length.add_argument("--steps", type=at_least(1), metavar="N", help="or the number of steps")
-    steps.add_argument("--optimiser", choices=LEARNING_RATES, default="adam", help="sgd, adam or adamw (adam)")
+    steps.add_argument("--optimiser", choices=LEARNING_RATES, help="sgd, adam or adamw")
     steps.add_argument("--lr", type=float, help="learning rate (sgd 0.01, others 0.001)")
-    steps.add_argument("--momentum", type=float, default=0.9, help="of sgd (0.9)")
-    steps.add_argument("--weight-decay", type=float, default=0.0, help="(0)")
+    steps.add_argument("--momentum", type=float, help="of sgd")
+    steps.add_argument("--weight-decay", type=float)
     steps.add_argument(
         "--schedule",
         choices=["constant", "poly", "cosine", "step"],
-        default="cosine",
-        help="of the learning rate, constant, poly, cosine or step (cosine)",
+        help="of the learning rate, constant, poly, cosine or step",
     )
     steps.add_argument(
-        "--warm-up", type=at_least(0), default=0, metavar="N", help="steps over which the learning rate rises (0)"
+        "--warm-up", type=at_least(0), metavar="N", help="steps over which the learning rate rises"
     )
 
     run = parser.add_argument_group("run")
@@ -100,17 +116,24 @@ def run(arguments: argparse.Namespace) -> None:
     from minisegnet.data.class_weights import median_frequency
     from minisegnet.data.loader import Loader
     from minisegnet.layers import CrossEntropyLoss
-    from minisegnet.training import Trainer, load_checkpoint, load_model
+    from minisegnet.training import Trainer
+    from minisegnet.training.recipes import complete, filled_in, recipe_for
 
+    given = arguments
+    arguments = complete(given, recipe_for(given.model, given.data))
+    if recipe := filled_in(given, arguments):
+        print(f"By the recipe: {recipe}")
     dataset = data.open_dataset(arguments.data, split=arguments.split, **dict(arguments.data_option))
     validation = open_validation(arguments)
-    recipe = recipe_for(arguments, dataset)
-    graph = recipe.build()
+    network = network_for(arguments, dataset)
+    graph = network.build()
     if arguments.init is not None:
-        load_model(graph, *load_checkpoint(arguments.init), arguments.init)
+        network = initialised(graph, arguments.init, network)
+    for name in arguments.freeze:
+        graph.freeze(name)
     weight = median_frequency(dataset) if arguments.class_weights else None
-    loader = Loader(dataset, arguments.batch_size, transform_for(arguments, recipe), shuffle=True, seed=arguments.seed)
-    steps = arguments.steps or len(loader) * (arguments.epochs or EPOCHS)
+    loader = Loader(dataset, arguments.batch_size, transform_for(arguments, network), shuffle=True, seed=arguments.seed)
+    steps = arguments.steps or len(loader) * arguments.epochs
     trainer = Trainer(
         graph,
         CrossEntropyLoss(weight, dataset.ignore_index),
@@ -120,9 +143,9 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.out,
         steps=steps,
         validation=validation,
-        predict=recipe.probabilities,
+        predict=network.probabilities,
         validate_every=arguments.validate_every,
-        metadata={**recipe.metadata, "training": told(arguments)},
+        metadata={**network.metadata, "training": told(arguments)},
         seed=arguments.seed,
         resume_hint=resume_hint(arguments.typed),
     )
@@ -130,7 +153,7 @@ def run(arguments: argparse.Namespace) -> None:
         best = trainer.fit(arguments.resume, arguments.overwrite)
     checkpoint = trainer.folder.last if best is None else trainer.folder.best
     if trainer.confusion is not None:
-        print(trainer.confusion.table(recipe.classes))
+        print(trainer.confusion.table(network.classes))
     print(f"Trained for {trainer.step} steps" + ("" if best is None else f"; best validation mean IoU {best:.4f}"))
     print(f"Now try: minisegnet predict {shlex.quote(str(checkpoint))} IMAGE --out DIR")
 
@@ -147,7 +170,7 @@ def open_validation(arguments: argparse.Namespace) -> Dataset | None:
         raise OptionError(f"{problem}; choose a --val-split, or train without any by --val-split none") from None
 
 
-def recipe_for(arguments: argparse.Namespace, dataset: Dataset) -> Recipe:
+def network_for(arguments: argparse.Namespace, dataset: Dataset) -> Recipe:
     """The network asked for, as large as the data needs, and how the data is normalised."""
     import numpy as np
 
@@ -173,6 +196,17 @@ def recipe_for(arguments: argparse.Namespace, dataset: Dataset) -> Recipe:
     )
 
 
+def initialised(graph: Graph, path: str, network: Recipe) -> Recipe:
+    """Fill the graph with the weights of a file, tell what fitted, and normalise images as those weights want them."""
+    from minisegnet.interop import load_pretrained
+
+    pretrained = load_pretrained(graph, path, partial=True)
+    print(f"{path}: {pretrained}")
+    if pretrained.normalisation is None or len(pretrained.normalisation.mean) != network.channels:
+        return network
+    return replace(network, mean=pretrained.normalisation.mean, std=pretrained.normalisation.std)
+
+
 def channel_statistics(dataset: Dataset, most: int = NORMALISE_BY) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel over the images, or over `most` of them, evenly spread."""
     import numpy as np
@@ -190,18 +224,24 @@ def channel_statistics(dataset: Dataset, most: int = NORMALISE_BY) -> tuple[list
 
 
 def transform_for(arguments: argparse.Namespace, recipe: Recipe) -> Callable:
-    """Crop, augment, normalise, in this order; then the border's weights, which belong to the picture as it is seen."""
+    """Scale, crop, augment, normalise, in this order; then the weights of borders, as they are seen."""
     from minisegnet.data import transforms
     from minisegnet.data.weight_map import BorderWeight
 
     augment, crop = arguments.augment, arguments.crop
     chain: list[Callable] = []
+    if "scale" in augment:
+        if not crop:
+            raise OptionError("--augment scale makes images of many sizes; give --crop N, one size for all of them")
+        chain.append(transforms.RandomScale(SCALES))
     if crop:
         chain.append(transforms.RandomCrop(crop + 2 * ELASTIC_MARGIN if "elastic" in augment else crop))
     if "elastic" in augment:
         chain.append(transforms.ElasticDeformation())
         if crop:
             chain.append(transforms.CenterCrop(crop))
+    if "mirror" in augment:
+        chain.append(transforms.RandomHorizontalFlip())
     if "flips" in augment:
         chain += [transforms.RandomHorizontalFlip(), transforms.RandomVerticalFlip()]
     if "rotate90" in augment:
@@ -260,5 +300,5 @@ def resume_hint(typed: list[str]) -> str:
 
 def told(arguments: argparse.Namespace) -> dict[str, Any]:
     """The settings that no other part of the checkpoint tells, and that a resumed run must share."""
-    names = ("data", "split", "data_option", "init", "crop", "augment", "class_weights", "border_weight")
+    names = ("data", "split", "data_option", "init", "freeze", "crop", "augment", "class_weights", "border_weight")
     return {name: getattr(arguments, name) for name in names}

@@ -85,7 +85,8 @@ def test_every_option_of_training(tmp_path):
 
 @pytest.mark.parametrize("optimiser, schedule", [("adam", "poly"), ("adamw", "constant"), ("sgd", "cosine")])
 def test_optimisers_and_schedules_by_name(optimiser, schedule, tmp_path):
-    assert train(tmp_path, "--steps", "1", "--optimiser", optimiser, "--schedule", schedule, "--val-split", "none") == 0
+    options = ["--optimiser", optimiser, "--schedule", schedule, "--warm-up", "0", "--val-split", "none"]
+    assert train(tmp_path, "--steps", "1", *options) == 0
     settings = load_checkpoint(tmp_path / "last.npz")[1]["settings"]
     assert settings["optimiser"].lower().startswith(f"{optimiser}(")
     assert settings["schedule"].lower().startswith(f"{schedule}(")
