@@ -8,16 +8,40 @@ from typing import Any
 
 from minisegnet.errors import OptionError
 from minisegnet.graph import Graph
+from minisegnet.models.classifiers import CLASSIFIERS
+from minisegnet.models.deconvnet import deconvnet
+from minisegnet.models.encoder_decoder import encoder_decoder
+from minisegnet.models.encoders import ENCODERS
+from minisegnet.models.fcn import fcn8s, fcn16s, fcn32s
+from minisegnet.models.full_resolution import full_resolution
+from minisegnet.models.fully_convolutional import fully_convolutional
+from minisegnet.models.segnet import segnet, segnet_basic
 from minisegnet.models.unet import unet, unet_2015
 
-MODELS: dict[str, Callable[..., Graph]] = {"unet": unet, "unet_2015": unet_2015}
+# From an image to a class for each pixel.
+MODELS: dict[str, Callable[..., Graph]] = {
+    "full_resolution": full_resolution,
+    "encoder_decoder": encoder_decoder,
+    "segnet_basic": segnet_basic,
+    "segnet": segnet,
+    "deconvnet": deconvnet,
+    "fcn32s": fcn32s,
+    "fcn16s": fcn16s,
+    "fcn8s": fcn8s,
+    "unet": unet,
+    "unet_2015": unet_2015,
+}
 
 
 def create(name: str, **arguments: Any) -> Graph:
-    """Build a network by name, as the command line and checkpoints do; raises OptionError for what it does not know."""
-    if name not in MODELS:
+    """Build a network by name, as the command line and checkpoints do; raises OptionError for what it does not know.
+
+    name   one of MODELS, or one of CLASSIFIERS with "_classifier" behind it
+    """
+    builders = MODELS | {f"{encoder}_classifier": build for encoder, build in CLASSIFIERS.items()}
+    if name not in builders:
         raise OptionError(f"unknown model {name!r}: choose one of {', '.join(MODELS)}")
-    build = MODELS[name]
+    build = builders[name]
     try:
         inspect.signature(build).bind(**arguments)
     except TypeError as problem:
@@ -25,4 +49,7 @@ def create(name: str, **arguments: Any) -> Graph:
     return build(**arguments)
 
 
-__all__ = ["MODELS", "create", "unet", "unet_2015"]
+__all__ = [
+    "CLASSIFIERS", "ENCODERS", "MODELS", "create", "deconvnet", "encoder_decoder", "fcn8s", "fcn16s", "fcn32s",
+    "full_resolution", "fully_convolutional", "segnet", "segnet_basic", "unet", "unet_2015",
+]  # fmt: skip

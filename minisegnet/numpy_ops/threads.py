@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from threading import Lock
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
@@ -33,7 +33,15 @@ def side_by_side(function: Callable[..., Result], jobs: Iterable[Sequence]) -> l
             library.set_num_threads(1)
         if threads == 1 or len(jobs) < 2:
             return [function(*job) for job in jobs]
-        return list(_pool(threads).map(lambda job: function(*job), jobs))
+        results: list[Any] = [None] * len(jobs)
+        remaining = enumerate(jobs)
+
+        def work(_: int) -> None:  # one task a thread, which fetches jobs as it goes: a task a job costs more than a job
+            for i, job in remaining:
+                results[i] = function(*job)
+
+        list(_pool(threads).map(work, range(threads)))
+        return results
     finally:
         for library, number in zip(libraries, given, strict=True):
             library.set_num_threads(number)

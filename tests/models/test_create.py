@@ -15,6 +15,12 @@ def test_create_builds_what_the_function_builds():
         np.testing.assert_array_equal(created.state_dict()[name], array, name)
 
 
+def test_create_builds_classifiers_by_their_encoder():
+    created = models.create("laptop_classifier", num_classes=3, width=2)
+    built = models.CLASSIFIERS["laptop"](3, width=2)
+    assert {name: a.shape for name, a in created.arrays().items()} == {name: a.shape for name, a in built.arrays().items()}
+
+
 def test_every_model_has_a_function():
     assert models.MODELS
     for name, build in models.MODELS.items():
@@ -24,8 +30,9 @@ def test_every_model_has_a_function():
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("vgg", {}, "unknown model 'vgg': choose one of unet, unet_2015"),
+        ("vgg", {}, "unknown model 'vgg': choose one of full_resolution, .*unet, unet_2015$"),
         ("", {}, "unknown model ''"),
+        ("laptop", {}, "unknown model 'laptop'"),
         ("unet", {}, r"unet\(num_classes.*missing a required argument: 'num_classes'"),
         ("unet", {"num_classes": 2, "layers": 3}, r"unet\(num_classes.*unexpected keyword argument 'layers'"),
         ("unet_2015", {"width": 3}, r"unet_2015\(.*unexpected keyword argument 'width'"),
