@@ -12,8 +12,12 @@ from minisegnet import __version__
 from minisegnet.errors import MinisegnetError
 from minisegnet.memory import keep_freed_memory
 
-# Each is a module of minisegnet.commands: its docstring is the help; it has add_arguments(parser) and run(arguments).
-COMMANDS = ("demo", "train", "evaluate", "predict", "labels", "summary", "doctor")
+# Each is a module of minisegnet.commands (with _ for -): its docstring is the help; it has add_arguments(parser) and
+# run(arguments).
+COMMANDS = (
+    "demo", "train", "evaluate", "predict", "labels", "pretrain",
+    "summary", "offsets", "receptive-field", "compare", "what-where", "fully-connected", "doctor",
+)  # fmt: skip
 
 DESCRIPTION = """Semantic segmentation from scratch: train a network on images and masks, and see what it sees.
 
@@ -35,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"minisegnet {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in COMMANDS:
-        module = importlib.import_module(f"minisegnet.commands.{name}")
+        module = importlib.import_module(f"minisegnet.commands.{name.replace('-', '_')}")
         told = module.__doc__ or ""
         command = commands.add_parser(
             name, help=told.partition("\n")[0], description=told, formatter_class=_Formatter, allow_abbrev=False

@@ -8,8 +8,8 @@ from minisegnet.layers import (
     AvgPool2d,
     BatchNorm2d,
     BedOfNails2d,
+    BilinearConvTranspose2d,
     Conv2d,
-    ConvTranspose2d,
     Crop,
     Layer,
     MaxPool2d,
@@ -42,7 +42,8 @@ def encoder_decoder(
                                 encoder then pools
                 "bed_of_nails"  each value at the upper left of its block, zeros elsewhere
                 "bilinear"      interpolation between the values
-                "transposed"    a transposed convolution, 4 x 4 with stride 2: learnt stamps, whose overlaps are summed
+                "transposed"    a transposed convolution, 4 x 4 with stride 2: learnt stamps, whose overlaps are summed;
+                                they start as bilinear interpolation (from random stamps it learns far more slowly)
     seed        of the initial weights (He et al. 2015)
 
     Images may have any size: pooling keeps the last row or column of an odd size in a window of its own, and each
@@ -100,7 +101,7 @@ def _upsample(graph: Graph, name: str, x: Handle, level: Level, upsampling: str)
         assert level.indices is not None
         return graph.add(name, MaxUnpool2d(2), x, level.indices, size_of=level.before)
     if upsampling == "transposed":  # padding 1 makes the size exactly double, of which an odd size is one less
-        stamps = ConvTranspose2d(level.channels, level.channels, 4, stride=2, padding=1, bias=False)
+        stamps = BilinearConvTranspose2d(level.channels, 4, stride=2, padding=1)
         return graph.add(f"{name}.1", Crop(), graph.add(f"{name}.0", stamps, x), size_of=level.before)
     layer = {"nearest": NearestUnpool2d, "bed_of_nails": BedOfNails2d, "bilinear": UpsampleBilinear2d}[upsampling](2)
     return graph.add(name, layer, x, size_of=level.before)
