@@ -36,7 +36,7 @@ def side_by_side(function: Callable[..., Result], jobs: Iterable[Sequence]) -> l
         results: list[Any] = [None] * len(jobs)
         remaining = enumerate(jobs)
 
-        def work(_: int) -> None:  # one task a thread, which fetches jobs as it goes: a task a job costs more than a job
+        def work(_: int) -> None:  # fetches jobs as it goes: to hand each over as a task of its own takes longer
             for i, job in remaining:
                 results[i] = function(*job)
 

@@ -8,7 +8,6 @@ or a full disk, leaves the previous checkpoint as it was.
 from __future__ import annotations
 
 import json
-import math
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -19,8 +18,9 @@ from typing import IO, Any
 import numpy as np
 
 from minisegnet.errors import CheckpointError
-
-METADATA = "metadata"
+from minisegnet.interop.archive import Archive
+from minisegnet.interop.numpy_file import METADATA, read_arrays
+from minisegnet.interop.opening import opened
 
 
 def save_checkpoint(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
@@ -49,34 +49,30 @@ def save_checkpoint(path: str | Path, arrays: Mapping[str, np.ndarray], metadata
 def load_checkpoint(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read the arrays and the metadata of a checkpoint.
 
-    Nothing in the file is executed, and no array gets memory before its size has been compared with the file's, so a
-    damaged or hostile file costs no more than its own length.
+    Nothing in the file is executed, and the memory taken is a small multiple of the file's length, however damaged or
+    hostile it is.
 
     Raises CheckpointError if there is no such file, or it is cut short, damaged, holds a pickle, or is something else.
     """
-    path = Path(path)
-    try:
-        with open(path, "rb") as file:
-            _check_kind(path, file)
-            with zipfile.ZipFile(file) as archive:
-                _check_members(path, archive, file.seek(0, os.SEEK_END))
-                arrays = {info.filename[: -len(".npy")]: _read(path, archive, info) for info in archive.infolist()}
+    if not Path(path).exists():
+        raise CheckpointError(f"there is no checkpoint {path}")
+    if Path(path).is_dir():
+        raise CheckpointError(f"{path} is a folder; name a checkpoint in it, such as {Path(path) / 'best.npz'}")
+    with opened(path) as file:
+        start = file.read(8)
+        file.seek(0)
+        if not start:
+            raise CheckpointError("is cut short: it is empty")
+        if start[0] == 0x80:
+            raise CheckpointError("is a pickle, which is never executed; save arrays with numpy.savez")
+        if not start.startswith(b"PK"):
+            raise CheckpointError("is no checkpoint of minisegnet: it is not a zip archive, as .npz files are")
+        arrays = read_arrays(Archive(file))
         if METADATA not in arrays:
-            raise CheckpointError(f"{path} holds arrays but no metadata: it is no checkpoint of minisegnet")
+            raise CheckpointError("holds arrays but no metadata: it is no checkpoint of minisegnet")
         metadata = json.loads(arrays.pop(METADATA).tobytes())
-    except FileNotFoundError:
-        raise CheckpointError(f"there is no checkpoint {path}") from None
-    except IsADirectoryError:
-        raise CheckpointError(f"{path} is a folder; name a checkpoint in it, such as {path / 'best.npz'}") from None
-    except PermissionError as problem:
-        raise CheckpointError(f"{path} may not be read: {problem.strerror}") from problem
-    except CheckpointError:
-        raise
-    except Exception as problem:  # whatever damaged bytes make zipfile, json and NumPy raise
-        told = str(problem) or type(problem).__name__
-        raise CheckpointError(f"{path} is damaged ({told}); go back to another checkpoint") from problem
-    if not isinstance(metadata, dict):
-        raise CheckpointError(f"{path} is damaged: its metadata is {type(metadata).__name__}, not a table")
+        if not isinstance(metadata, dict):
+            raise CheckpointError(f"is damaged: its metadata is {type(metadata).__name__}, not a table")
     return arrays, metadata
 
 
@@ -133,61 +129,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biuf":
         return value.tolist()
     raise TypeError(f"{type(value).__name__} {value!r} has no place in JSON")
-
-
-def _check_kind(path: Path, file: IO[bytes]) -> None:
-    """Tell from its first and last bytes what a file is that is no zip archive."""
-    start = file.read(8)
-    if not start:
-        raise CheckpointError(f"{path} is cut short: it is empty")
-    if start[0] == 0x80:
-        raise CheckpointError(f"{path} is a pickle; minisegnet never executes pickles: save arrays with numpy.savez")
-    if not start.startswith(b"PK"):
-        raise CheckpointError(f"{path} is no checkpoint of minisegnet: it is not a zip archive, as .npz files are")
-    if not zipfile.is_zipfile(file):
-        raise CheckpointError(f"{path} is cut short: the end of the archive is missing; go back to another checkpoint")
-
-
-def _check_members(path: Path, archive: zipfile.ZipFile, file_size: int) -> None:
-    """Members that are plain arrays, stored as they are, once each, and not more of them than the file is long."""
-    members = archive.infolist()
-    for info in members:
-        if info.filename.endswith(".pkl"):
-            raise CheckpointError(f"{path} holds a pickle ({info.filename}); minisegnet never executes pickles")
-        if not info.filename.endswith(".npy"):
-            raise CheckpointError(f"{path} is no checkpoint of minisegnet: it holds {info.filename!r}")
-        if info.flag_bits & 1:
-            raise CheckpointError(f"{path} is no checkpoint of minisegnet: {info.filename} is encrypted")
-    for info in members:
-        with archive.open(info) as member:
-            dtype = _header(path, info, member)[2]
-        if dtype.kind not in "biufc":
-            raise CheckpointError(f"{path}: array {info.filename} holds {dtype}; a checkpoint has numbers alone")
-        if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
-            raise CheckpointError(f"{path} is compressed ({info.filename}), which no checkpoint of minisegnet is")
-    if sum(info.file_size for info in members) > file_size or len({i.filename for i in members}) < len(members):
-        raise CheckpointError(f"{path} is damaged: its table of contents claims more than the file holds")
-
-
-def _header(path: Path, info: zipfile.ZipInfo, member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, order and type of a member, read from its first bytes; an array of objects would be a pickle."""
-    version = np.lib.format.read_magic(member)
-    if version != (1, 0):  # the later ones allow headers of any length
-        raise ValueError(f"{info.filename} is of version {version}")
-    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(member)
-    if dtype.hasobject:
-        raise CheckpointError(
-            f"{path}: array {info.filename} holds objects as a pickle; minisegnet never executes pickles"
-        )
-    return shape, fortran_order, dtype
-
-
-def _read(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
-    """One array, its size checked against its header's claim before it gets memory, its bytes against their CRC."""
-    with archive.open(info) as member:
-        shape, fortran_order, dtype = _header(path, info, member)
-        if math.prod(shape) * dtype.itemsize != info.file_size - member.tell():
-            raise ValueError(f"{info.filename} claims the shape {shape}, which its {info.file_size} bytes do not hold")
-        values = member.read()
-    array = np.ndarray(shape, dtype, values, order="F" if fortran_order else "C")
-    return array.astype(dtype.newbyteorder("="), order="C")

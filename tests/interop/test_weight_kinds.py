@@ -164,7 +164,7 @@ def test_an_array_that_claims_another_size_gets_no_memory(tmp_path, shape):
 @pytest.mark.parametrize(
     "content, message",
     [
-        (npy("(1,)", "<c8"), "holds complex64 in 'weight.npy'; weights are real numbers"),
+        (npy("(1,)", "<c8"), "holds complex64 in 'weight'; weights are real numbers"),
         (npy("(2,)", "<U1"), "holds <U1"),
         (npy("(2,)", version=2), r"has 'weight.npy' in version \(2, 0\)"),
         (b"no array", "is damaged or cut short"),

@@ -78,7 +78,7 @@ def test_damaged_byte_is_found_by_its_checksum(path):
     content = bytearray(path.read_bytes())
     content[content.find(ARRAYS["model/conv.weight"].tobytes()) + 5] ^= 1
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"is damaged \(Bad CRC-32 for file 'model/conv.weight.npy'\)"):
+    with pytest.raises(CheckpointError, match=r"is damaged .*\(Bad CRC-32 for file 'model/conv.weight.npy'\)"):
         load_checkpoint(path)
 
 
@@ -114,17 +114,17 @@ def test_pickles_are_never_executed(path, tmp_path):
     trace = str(tmp_path / "executed")
     bomb = np.array([Bomb(trace)], dtype=object)
     rewritten(path, **{"weights.npy": npy(bomb, allow_pickle=True)})
-    with pytest.raises(CheckpointError, match=r"weights.npy holds objects .* minisegnet never executes pickles"):
+    with pytest.raises(CheckpointError, match=r"holds objects as a pickle \('weights.npy'\), which is never executed"):
         load_checkpoint(path)
     np.savez_compressed(path, weights=bomb)
-    with pytest.raises(CheckpointError, match="never executes pickles"):
+    with pytest.raises(CheckpointError, match=r"holds objects as a pickle \('weights.npy'\), which is never executed"):
         load_checkpoint(path)
     path.write_bytes(pickle.dumps({"weight": Bomb(trace)}))
-    with pytest.raises(CheckpointError, match="is a pickle; minisegnet never executes pickles"):
+    with pytest.raises(CheckpointError, match="is a pickle, which is never executed"):
         load_checkpoint(path)
     with zipfile.ZipFile(path, "w") as archive:  # as torch.save writes
         archive.writestr("archive/data.pkl", pickle.dumps(Bomb(trace)))
-    with pytest.raises(CheckpointError, match=r"holds a pickle \(archive/data.pkl\); minisegnet never executes"):
+    with pytest.raises(CheckpointError, match=r"holds 'archive/data.pkl', a pickle, which is never executed"):
         load_checkpoint(path)
     assert not os.path.exists(trace)
 
@@ -148,14 +148,14 @@ def test_header_that_claims_another_size_gets_no_memory(path, shape):
 
 def test_contents_that_share_or_inflate_bytes_are_refused(path):
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("zeros.npy", npy(np.zeros(10**6)))
-    with pytest.raises(CheckpointError, match=r"is compressed \(zeros.npy\)"):
+        archive.writestr("zeros.npy", npy(np.zeros(10**7)))
+    with pytest.raises(CheckpointError, match="made to fill the memory"):
         load_checkpoint(path)
     with warnings.catch_warnings(), zipfile.ZipFile(path, "w") as archive:
         warnings.simplefilter("ignore")
         archive.writestr("twice.npy", npy(np.zeros(3)))
         archive.writestr("twice.npy", npy(np.zeros(3)))
-    with pytest.raises(CheckpointError, match="claims more than the file holds"):
+    with pytest.raises(CheckpointError, match=r"holds the member 'twice.npy' twice"):
         load_checkpoint(path)
 
 
@@ -166,8 +166,8 @@ def test_contents_that_share_or_inflate_bytes_are_refused(path):
         (lambda path: (path.unlink(), path.mkdir()), "is a folder; name a checkpoint in it"),
         (lambda path: path.write_text("step,loss\n1,2\n"), "it is not a zip archive"),
         (lambda path: np.savez(path, a=np.ones(3)), "holds arrays but no metadata"),
-        (lambda path: np.savez(path, a=np.array(["text"])), "array a.npy holds <U4"),
-        (lambda path: rewritten(path, **{"readme.txt": b"hello"}), "it holds 'readme.txt'"),
+        (lambda path: np.savez(path, a=np.array(["text"])), "holds <U4 in 'a.npy'"),
+        (lambda path: rewritten(path, **{"readme.txt": b"hello"}), "holds 'readme.txt' besides arrays"),
         (lambda path: rewritten(path, **{"metadata.npy": npy(np.frombuffer(b"{nonsense", np.uint8))}), "is damaged"),
         (lambda path: rewritten(path, **{"metadata.npy": npy(np.frombuffer(b"[1]", np.uint8))}), "metadata is list"),
     ],
