@@ -25,8 +25,9 @@ help:
 demo: $(VENV)/demo.stamp
 	$(RUN) -m minisegnet demo
 
+# As many processes as there are cores, so one thread of BLAS in each.
 test: $(VENV)/test.stamp
-	$(RUN) -m pytest
+	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n auto
 
 lint: $(VENV)/lint.stamp
 	$(RUN) -m ruff check .

@@ -47,6 +47,7 @@ setup(
         "cuda13": ["cupy-cuda13x>=13.6"],
         "test": [
             "pytest>=8.0",
+            "pytest-xdist>=3.6",
             "onnx>=1.23",
             "nbformat>=5.10",
             "nbclient>=0.10",

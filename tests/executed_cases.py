@@ -24,7 +24,8 @@ def pytest_configure(config):
     record = config.getoption("--record-cases")
     if record and not whole_suite(config):
         raise pytest.UsageError("--record-cases needs a run of the whole suite: leave out paths, -k, -x and the like")
-    config.pluginmanager.register(ExecutedCases(record, whole_suite(config), config.option.markexpr))
+    if not hasattr(config, "workerinput"):  # with pytest-xdist, whoever hands out the tests counts them
+        config.pluginmanager.register(ExecutedCases(record, whole_suite(config), config.option.markexpr))
 
 
 def whole_suite(config):
@@ -48,19 +49,13 @@ class ExecutedCases:
     def __init__(self, record, whole, markexpr):
         self.record, self.whole, self.markexpr = record, whole, markexpr
         self.counts = {}
-        self.places = {}
         self.told = []
 
-    def pytest_collection_modifyitems(self, items):
-        for item in items:
-            if item.path.is_relative_to(TESTS):
-                file = item.path.relative_to(TESTS).as_posix()
-                self.places[item.nodeid] = group_of(file, item.get_closest_marker("torch")), file
-
     def pytest_runtest_logreport(self, report):
-        if report.when == "call" and report.passed and report.nodeid in self.places:
-            group, file = self.places[report.nodeid]
-            counts = self.counts.setdefault(group, {})
+        path = TESTS.parent / report.nodeid.partition("::")[0]
+        if report.when == "call" and report.passed and path.is_relative_to(TESTS):
+            file = path.relative_to(TESTS).as_posix()
+            counts = self.counts.setdefault(group_of(file, "torch" in report.keywords), {})
             counts[file] = counts.get(file, 0) + 1
 
     @pytest.hookimpl(trylast=True)

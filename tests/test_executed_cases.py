@@ -93,3 +93,11 @@ def test_a_lost_file_is_missed(suite):
     suite.record.write_text(json.dumps(record))
     status, said = suite(3, 0)
     assert status == 1 and "other: tests/test_lost.py executed 0 cases, recorded are 1" in said
+
+
+def test_several_processes_count_together(suite):
+    suite(6, 2, "--record-cases", "-n", "2")
+    assert json.loads(suite.record.read_text()) == {"onnx": {"test_onnx.py": 6}, "torch": {"test_onnx.py": 2}}
+    assert suite(6, 2, "-n", "2")[0] == 0
+    status, said = suite(5, 2, "-n", "2")
+    assert status == 1 and "onnx: tests/test_onnx.py executed 5 cases, recorded are 6" in said
