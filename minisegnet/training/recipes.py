@@ -43,7 +43,7 @@ class TrainingRecipe:
 
 
 STREET = ("mirror", "scale", "colour")  # the world has an up and a down
-TISSUE = ("flips", "rotate90", "elastic", "colour")  # a slice has neither, and bends
+TISSUE = ("flips", "rotate90", "elastic")  # a slice has neither, and bends
 
 DATA: dict[str, TrainingRecipe] = {
     # Made up, a thousand images of 64 x 64: varied enough as they are.
