@@ -5,6 +5,7 @@ import numpy as np
 from minisegnet import functional, shapes
 from minisegnet.errors import OptionError, ShapeError
 from minisegnet.layers.base import Layer, Parameter, whole
+from minisegnet.memory import shared_zeros
 
 
 class BatchNorm2d(Layer):
@@ -32,9 +33,9 @@ class BatchNorm2d(Layer):
             raise OptionError(f"momentum is the weight of the new batch, 0 to 1, or None; got {momentum!r}")
         self.weight = self.parameters["weight"] = Parameter((num_features,))
         self.bias = self.parameters["bias"] = Parameter((num_features,))
-        self.buffers["running_mean"] = np.zeros(num_features, np.float32)
-        self.buffers["running_var"] = np.ones(num_features, np.float32)
-        self.buffers["num_batches_tracked"] = np.zeros((), np.int64)
+        self.buffers["running_mean"] = shared_zeros(num_features, np.float32)
+        self.buffers["running_var"] = shared_zeros(num_features, np.float32)
+        self.buffers["num_batches_tracked"] = shared_zeros((), np.int64)
         self.initialise()
 
     def initialise(self, rng=None):
@@ -58,10 +59,10 @@ class BatchNorm2d(Layer):
             x, self.weight.data, self.bias.data, mean, var, self.eps
         )
         if self.training:
-            self._track(mean, var * (N * H * W / (N * H * W - 1)))
+            self.track(mean, var * (N * H * W / (N * H * W - 1)))
         return y, cache
 
-    def _track(self, mean, unbiased_var):
+    def track(self, mean, unbiased_var):
         self.buffers["num_batches_tracked"] += 1
         momentum = 1 / int(self.buffers["num_batches_tracked"]) if self.momentum is None else self.momentum
         for running, batch in ((self.buffers["running_mean"], mean), (self.buffers["running_var"], unbiased_var)):

@@ -1,0 +1,166 @@
+"""Where a plan meets the world of (N, C, H, W): inputs, outputs, and nodes run through their ordinary operation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minisegnet.engine.layout import store, unstore
+from minisegnet.engine.sharing import share
+from minisegnet.engine.step import Step
+from minisegnet.engine.value import Planes, Reader, Value
+from minisegnet.engine.worker import Worker
+from minisegnet.nodes import Node, located
+
+
+class Entry(Step):
+    """An input, stored the engine's way."""
+
+    algorithm = "stored anew"
+
+    def __init__(self, worker: Worker, name: str, planes: Planes, output: Value) -> None:
+        super().__init__(worker, name, [Reader(planes)])
+        self.planes, self.output = planes, output
+        self.bands = share(output.shape[0], output.tile_rows, worker.rank, worker.count)
+
+    @property
+    def outputs(self) -> list[Value]:
+        return [self.output]
+
+    def forward(self) -> None:
+        m = self.output.m
+        for band in self.bands:
+            rows = self.output.data[band.image, band.first * m : band.stop * m]
+            store(self.planes.data[band.image], rows, band.first * m)
+
+    def backward(self) -> None:
+        """Its gradient is read by the caller."""
+
+
+class Exit(Step):
+    """An output of the graph as (N, C, H, W), and its gradient from there.
+
+    answer, dy   (N, C, H, W), shared by all workers
+    """
+
+    algorithm = "to N, C, H, W"
+
+    def __init__(self, worker: Worker, name: str, reader: Reader) -> None:
+        super().__init__(worker, name, [reader])
+        self.reader, self.input = reader, reader.value
+        self.answer = Planes(f"{name} as N, C, H, W", self.input.shape)
+        self.bands = share(self.input.shape[0], self.input.tile_rows, worker.rank, worker.count)
+
+    @property
+    def outputs(self) -> list[Value]:
+        return [self.answer]
+
+    def forward(self) -> None:
+        m = self.input.m
+        for band in self.bands:
+            rows = self.input.data[band.image, band.first * m : band.stop * m]
+            unstore(rows, self.answer.data[band.image], band.first * m)
+
+    def backward(self) -> None:
+        """Take the gradient that the caller wrote over the answer."""
+        m = self.input.m
+        for band in self.bands:
+            shape = (band.height * m, *self.input.stored[2:])
+            rows = self.worker.scratch.array("rows", shape, self.worker.dtype)
+            store(self.answer.data[band.image], rows, band.first * m)
+            self.reader.give(band.image, band.first * m, rows)
+
+
+class Ordinary(Step):
+    """A node that the engine has no form of its own for: its layer, on the whole batch, run by the first worker.
+
+    sources   for each input of the node either the readers whose values, joined along the channels, are the input, or
+              the step and place of an array that no gradient belongs to (a pooling's indices)
+    """
+
+    algorithm = "ordinary operation"
+
+    def __init__(
+        self, worker: Worker, node: Node, sources: list[list[Reader] | tuple[Ordinary, int]], output: Value, size: dict
+    ) -> None:
+        readers = [reader for source in sources if isinstance(source, list) for reader in source]
+        super().__init__(worker, node.name, readers)
+        self.node, self.sources, self.output, self.size = node, sources, output, size
+        self.results: tuple[Any, ...] = ()
+        self.cache: Any = None
+
+    @property
+    def outputs(self) -> list[Value]:
+        return [self.output]
+
+    def forward(self) -> None:
+        self.worker.wait()
+        if self.worker.rank == 0:
+            with located("the engine", self.node):
+                inputs = [
+                    joined([r.value for r in source]) if isinstance(source, list) else source[0].results[source[1]]
+                    for source in self.sources
+                ]
+                output, self.cache = self.node.layer.forward(*inputs, **self.size)
+            self.results = output if isinstance(output, tuple) else (output,)
+            spread(self.results[0], self.output.data, self.output)
+        self.worker.wait()
+
+    def backward(self) -> None:
+        self.worker.wait()
+        if self.worker.rank == 0:
+            dy = np.empty(self.output.shape, self.worker.dtype)
+            collect(self.output.gradient, self.output, dy)
+            with located("the engine", self.node):
+                given = self.node.layer.backward(dy, self.cache)
+            given = given if isinstance(given, tuple | list) else (given,)
+            lists = [source for source in self.sources if isinstance(source, list)]
+            if len(given) == len(self.sources):
+                given = [dx for dx, source in zip(given, self.sources, strict=True) if isinstance(source, list)]
+            for readers, dx in zip(lists, given, strict=True):
+                done = 0
+                for reader in readers:
+                    more = done + reader.value.channels
+                    if dx is not None and reader.value.wants_gradient:
+                        self._give(reader, dx[:, done:more])
+                    done = more
+        self.worker.wait()
+        self.cache = None
+
+    def _give(self, reader: Reader, dx: np.ndarray) -> None:
+        value = reader.value
+        for image in range(value.shape[0]):
+            for first in range(0, value.stored[1], value.m):
+                rows = self.worker.scratch.array("rows", (value.m, *value.stored[2:]), self.worker.dtype)
+                store(dx[image], rows, first)
+                reader.give(image, first, rows)
+
+
+def joined(values: list[Value]) -> np.ndarray:
+    """(N, C, H, W) of values joined along their channels."""
+    if len(values) == 1 and isinstance(values[0], Planes):
+        return values[0].data
+    N, _, H, W = values[0].shape
+    array = np.empty((N, sum(value.channels for value in values), H, W), values[0].data.dtype)
+    done = 0
+    for value in values:
+        more = done + value.channels
+        if isinstance(value, Planes):
+            array[:, done:more] = value.data
+        else:
+            collect(value.data, value, array[:, done:more])
+        done = more
+    return array
+
+
+def collect(stored: np.ndarray, value: Value, array: np.ndarray) -> None:
+    """Write a stored value or gradient into (N, C, H, W)."""
+    for image in range(len(array)):
+        unstore(stored[image], array[image])
+
+
+def spread(array: np.ndarray, stored: np.ndarray, value: Value) -> None:
+    """Write (N, C, H, W) into a stored value or gradient."""
+    for image in range(len(array)):
+        store(array[image], stored[image])

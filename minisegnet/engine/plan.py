@@ -1,0 +1,89 @@
+"""A plan: the steps that a graph becomes for inputs of one shape, and the buffers between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from minisegnet.engine.building import Builder
+from minisegnet.engine.memory_plan import Buffer, place
+from minisegnet.engine.value import Value
+from minisegnet.engine.worker import Worker
+from minisegnet.graph import Graph
+from minisegnet.layers import CrossEntropyLoss
+from minisegnet.shapes import Shape
+
+
+class Plan:
+    """The steps of one graph for one shape of its inputs, run by one worker on its share."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        graph: Graph,
+        input_shapes: Sequence[Shape],
+        loss: CrossEntropyLoss | None = None,
+        backward: bool = True,
+        to_inputs: bool = False,
+        algorithms: Mapping[str, str] | None = None,
+    ) -> None:
+        self.worker, self.graph, self.goes_back = worker, graph, backward
+        built = Builder(worker, graph, input_shapes, loss, backward, to_inputs, algorithms or {}).build()
+        self.steps, self.inputs, self.exits, self.loss = built.steps, built.inputs, built.exits, built.loss
+        self.input_values = built.input_values
+        self.outside = [] if self.loss is None else [self.loss.labels, self.loss.pixel_weight]
+        self.buffers = self._buffers()
+        self.nbytes = place([buffer for buffer, _, _ in self.buffers])
+
+    def _buffers(self) -> list[tuple[Buffer, Value, str]]:
+        """A buffer for each value and each gradient, with its life: steps are counted on through the way back."""
+        count = len(self.steps)
+        end = 2 * count
+        lives: dict[tuple[Value, str], list[int]] = {}
+
+        def live(value: Value, what: str, *moments: int) -> None:
+            life = lives.setdefault((value, what), [moments[0], moments[0]])
+            life[:] = min(life[0], *moments), max(life[1], *moments)
+
+        for planes in self.inputs:
+            live(planes, "data", -1)
+        for index, step in enumerate(self.steps):
+            back = 2 * count - 1 - index
+            for value in (*step.inputs, *step.outputs, *step.kept):
+                live(value, "data", index)
+            if not (self.goes_back and step.goes_back):
+                continue
+            for value in step.reads_back:
+                live(value, "data", back)
+            for value in (*step.outputs, *(reader.value for reader in step.readers)):
+                if value.wants_gradient:
+                    live(value, "gradient", back)
+        for planes in (*(step.answer for step in self.exits), *self.outside):
+            live(planes, "data", -1, end)
+        for value in self.input_values:
+            if value.wants_gradient:
+                live(value, "gradient", end)
+        buffers = []
+        for (value, what), (birth, death) in lives.items():
+            nbytes = int(np.prod(value.stored)) * (value.dtype or self.worker.dtype).itemsize
+            buffers.append((Buffer(f"{value.name} {what}", nbytes, birth, death), value, what))
+        return buffers
+
+    def settle(self, memory: np.ndarray) -> None:
+        """Give every value its place in `memory`, uint8 of at least `nbytes`."""
+        for buffer, value, what in self.buffers:
+            dtype = value.dtype or self.worker.dtype
+            array = memory[buffer.offset : buffer.offset + buffer.nbytes].view(dtype).reshape(value.stored)
+            setattr(value, what, array)
+
+    def forward(self) -> None:
+        for step in self.steps:
+            step.forward()
+            self.worker.wait()
+
+    def backward(self) -> None:
+        for step in reversed(self.steps):
+            if step.goes_back:
+                step.backward()
+                self.worker.wait()

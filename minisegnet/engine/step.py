@@ -1,0 +1,48 @@
+"""What a plan is a list of: steps, each with its values, forward and back."""
+
+from __future__ import annotations
+
+from minisegnet.engine.value import Reader, Value
+from minisegnet.engine.worker import Worker
+
+
+class Step:
+    """One step of a plan. Every worker runs it on its own share of the rows.
+
+    name        of the nodes it stands for
+    readers     of the values that it reads
+    algorithm   how it computes, in a few words
+    goes_back   whether a gradient reaches it, and something behind it wants one
+    """
+
+    algorithm = ""
+
+    def __init__(self, worker: Worker, name: str, readers: list[Reader]) -> None:
+        self.worker, self.name, self.readers = worker, name, readers
+        self.goes_back = False  # set by the builder
+
+    @property
+    def inputs(self) -> list[Value]:
+        """The values it reads."""
+        return [reader.value for reader in self.readers]
+
+    @property
+    def outputs(self) -> list[Value]:
+        """The values it makes."""
+        raise NotImplementedError
+
+    @property
+    def kept(self) -> list[Value]:
+        """Values of its own that it keeps for the way back."""
+        return []
+
+    @property
+    def reads_back(self) -> list[Value]:
+        """The values whose data it reads on the way back."""
+        return [*self.inputs, *self.outputs, *self.kept]
+
+    def forward(self) -> None:
+        raise NotImplementedError
+
+    def backward(self) -> None:
+        raise NotImplementedError

@@ -1,0 +1,121 @@
+"""What steps hand on: a value and its gradient, stored in buffers that the plan gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minisegnet.engine.layout import clear_margin, stored_shape
+from minisegnet.engine.scratch import Scratch
+from minisegnet.shapes import Shape
+
+
+class Value:
+    """An array (N, C, H, W), stored as `layout` tells.
+
+    data, gradient   (N, rows, m, T, C), once the plan has given them memory
+    on_gradient      called with (image, first row, rows of the gradient) as soon as rows have their whole gradient,
+                     which then still lie in the cache; None for nothing to do
+    """
+
+    dtype: np.dtype | None = None  # None: the parameters'
+
+    def __init__(self, name: str, shape: Shape, m: int, wants_gradient: bool) -> None:
+        self.name, self.shape, self.m = name, shape, m
+        self.stored: Shape = stored_shape(shape, m)
+        self.wants_gradient = wants_gradient
+        self.data = self.gradient = np.empty(0)
+        self.on_gradient: Callable[[int, int, np.ndarray], None] | None = None
+
+    @property
+    def channels(self) -> int:
+        return self.shape[1]
+
+    @property
+    def height(self) -> int:
+        return self.shape[2]
+
+    @property
+    def width(self) -> int:
+        return self.shape[3]
+
+    @property
+    def tile_rows(self) -> int:
+        return self.stored[1] // self.m
+
+    @property
+    def tiles(self) -> int:
+        return self.stored[3]
+
+
+class Planes(Value):
+    """A value stored as the caller gives it, (N, C, H, W): an input that no gradient is wanted of."""
+
+    def __init__(self, name: str, shape: Shape, dtype: Any = None) -> None:
+        super().__init__(name, shape, 1, False)
+        self.stored = shape
+        self.dtype = None if dtype is None else np.dtype(dtype)
+
+
+class Reader:
+    """One step's reading of a value, which on the way back adds to the value's gradient.
+
+    first   no gradient was written before: write, do not add
+    last    none is added after: the value's maker may go on with it
+    """
+
+    def __init__(self, value: Value) -> None:
+        self.value = value
+        self.first = self.last = False
+
+    def place(self, image: int, start: int, stop: int) -> np.ndarray | None:
+        """The rows of the gradient themselves where they may be written in place, which `written` then tells."""
+        return self.value.gradient[image, start:stop] if self.first else None
+
+    def written(self, image: int, start: int, rows: np.ndarray) -> None:
+        """Tell that rows of the gradient were written in place."""
+        value = self.value
+        clear_margin(rows, start, value.height, value.width)
+        if self.last and value.on_gradient is not None:
+            value.on_gradient(image, start, rows)
+
+    def give(self, image: int, start: int, rows: np.ndarray) -> None:
+        """Write or add rows to the gradient."""
+        there = self.value.gradient[image, start : start + len(rows)]
+        if self.first:
+            np.copyto(there, rows)
+        else:
+            np.add(there, rows, out=there)
+        self.written(image, start, there)
+
+
+def load(stored: np.ndarray, image: int, start: int, stop: int, tiles: int, scratch: Scratch) -> np.ndarray:
+    """Rows start to stop of one image of an array (N, rows, m, T, C): (stop - start, m, tiles, C).
+
+    Rows and tiles outside are zero. The result is a view where the rows lie in memory like that.
+    """
+    _, height, m, tiles_there, channels = stored.shape
+    if start >= 0 and stop <= height and tiles == tiles_there:
+        return stored[image, start:stop]
+    rows = scratch.array("rows", (stop - start, m, tiles, channels), stored.dtype)
+    low, high = min(max(start, 0), height), max(min(stop, height), 0)
+    rows[: low - start] = 0
+    rows[max(high - start, 0) :] = 0
+    rows[:, :, tiles_there:] = 0
+    rows[low - start : high - start, :, :tiles_there] = stored[image, low:high, :, :tiles]
+    return rows
+
+
+def load_joined(values: list[Value], image: int, start: int, stop: int, scratch: Scratch) -> np.ndarray:
+    """Rows start to stop of one image of values joined along their channels; a view where there is one value."""
+    if len(values) == 1:
+        return values[0].data[image, start:stop]
+    shape = (stop - start, values[0].m, values[0].tiles, sum(value.channels for value in values))
+    rows = scratch.array("rows", shape, values[0].data.dtype)
+    done = 0
+    for value in values:
+        rows[..., done : done + value.channels] = value.data[image, start:stop]
+        done += value.channels
+    return rows

@@ -1,0 +1,71 @@
+"""Winograd's convolution of a band of rows, each stage a stacked matrix product on arrays that stay in the cache.
+
+A row of an image is stored as m columns of T tiles (see `layout`), so that one product with B^T transforms a whole row
+of tiles: first the rows of each tile, then its columns. In the arrays here, i and j count the rows and columns of a
+tile, r the rows of tiles, t the tiles of a row, c the channels:
+
+    rows      (r m + k - 1, m, T, C)    of the image, with the kernel's margin above and below
+    image     V (a, a, r, T C)          transformed data
+    products  M (a, a, r, T C)          V U, tile place by tile place
+    outputs   (r m, m, T, C)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from minisegnet.engine.scratch import Scratch
+from minisegnet.engine.transforms import Transforms
+
+
+def transform_data(rows: np.ndarray, padding: int, t: Transforms, scratch: Scratch, V: np.ndarray) -> None:
+    """V = B^T X B for every tile of `rows`; tile column t covers the columns m t - padding to m t - padding + a - 1.
+
+    Columns outside the image are zero.
+    """
+    m, a = t.outputs, t.tile
+    count, run = V.shape[2], V.shape[3]  # rows of tiles; length of one column of all tiles of a row
+    channels = rows.shape[3]
+    row = m * run
+    tiles = as_strided(rows, (count, a, row), (m * rows.strides[0], rows.strides[0], rows.itemsize))
+    Z = scratch.array("tile rows transformed", (a, count, a, run), rows.dtype)  # i, r, j, t c
+    np.matmul(t.data, tiles, out=_tiles(Z[:, :, padding:], row))
+    for place in (*range(padding), *range(padding + m, a)):  # columns that belong to a neighbouring tile
+        off, column = divmod(place - padding, m)
+        shift = abs(off) * channels
+        here = Z[:, :, place]
+        if shift >= run:
+            here.fill(0)
+        elif off < 0:
+            here[:, :, :shift] = 0
+            source = tiles[:, :, column * run : (column + 1) * run - shift]
+            np.matmul(t.data, source, out=_tiles(here[:, :, shift:], run - shift))
+        else:
+            here[:, :, run - shift :] = 0
+            source = tiles[:, :, column * run + shift : (column + 1) * run]
+            np.matmul(t.data, source, out=_tiles(here, run - shift))
+    np.matmul(t.data, Z, out=V.transpose(0, 2, 1, 3))
+
+
+def _tiles(Z: np.ndarray, length: int) -> np.ndarray:
+    """(rows of a tile, rows of tiles, ...) as one matrix (rows of a tile, length) for each row of tiles."""
+    return as_strided(Z, (Z.shape[1], Z.shape[0], length), (Z.strides[1], Z.strides[0], Z.itemsize))
+
+
+def transform_products(M: np.ndarray, t: Transforms, scratch: Scratch, rows: np.ndarray) -> None:
+    """rows = A^T M A: the outputs (r m, m, T, C) of every tile."""
+    a, m = t.tile, t.outputs
+    count, run = M.shape[2:]
+    half = scratch.array("products half transformed", (count, a, m, run), M.dtype)
+    np.matmul(t.output, M.transpose(2, 0, 1, 3), out=half)
+    np.matmul(t.output, half.reshape(count, a, m * run), out=rows.reshape(count, m, m * run))
+
+
+def transform_outputs(rows: np.ndarray, t: Transforms, scratch: Scratch, D: np.ndarray) -> None:
+    """D = A Y A^T for every tile of outputs: the transpose of `transform_products`."""
+    a, m = t.tile, t.outputs
+    count, run = D.shape[2:]
+    half = scratch.array("products half transformed", (count, a, m, run), D.dtype)
+    np.matmul(t.output_back, rows.reshape(count, m, m * run), out=half.reshape(count, a, m * run))
+    np.matmul(t.output_back, half, out=D.transpose(2, 0, 1, 3))
