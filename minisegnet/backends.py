@@ -118,6 +118,25 @@ def replacement_of(operation: str) -> Maker | None:
     return _replacements.get({}).get(operation)
 
 
+def replaced_operations() -> tuple[str, ...]:
+    """The operations that are replaced here, in order of their names."""
+    return tuple(sorted(_replacements.get({})))
+
+
+@contextmanager
+def pretend_replaced(operations: tuple[str, ...]) -> Iterator[None]:
+    """Let `replacement_of` answer inside the block as if just these operations were replaced, for plans to be made."""
+
+    def elsewhere(*_: Any, **__: Any) -> None:
+        raise BackendError("this process knows that the operation is replaced, and not by what")
+
+    token = _replacements.set({name: Maker(f"your {name}", elsewhere, elsewhere, True) for name in operations})
+    try:
+        yield
+    finally:
+        _replacements.reset(token)
+
+
 def maker_of(operation: str) -> Maker:
     """The pair of functions that computes an operation on NumPy arrays here."""
     replacement = replacement_of(operation)

@@ -39,3 +39,7 @@ class DataError(MinisegnetError, ValueError):
 
 class CheckpointError(MinisegnetError, ValueError):
     """A checkpoint that is cut short, holds a pickle, or belongs to another model."""
+
+
+class WorkerError(MinisegnetError, RuntimeError):
+    """A worker process that died or raised, or workers that cannot go on together."""

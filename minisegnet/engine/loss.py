@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from minisegnet import checks
 from minisegnet.engine.layout import clear_margin, store
 from minisegnet.engine.sharing import Band, pieces, share
 from minisegnet.engine.step import Step
 from minisegnet.engine.value import Planes, Reader, Value
 from minisegnet.engine.worker import Worker
+from minisegnet.errors import ShapeError
 from minisegnet.layers import CrossEntropyLoss
 
 BLOCK = 2**17
@@ -39,6 +41,18 @@ class CrossEntropy(Step):
     @property
     def outputs(self) -> list[Value]:
         return []
+
+    def take(self, labels: np.ndarray, pixel_weight: np.ndarray | None) -> None:
+        """Labels, and weights or None, for the next pass. Raises LabelError or ShapeError, see `checks.labels`."""
+        N, _, H, W = self.input.shape
+        logits = np.broadcast_to(np.zeros((), self.worker.dtype), self.input.shape)
+        checks.labels("softmax_cross_entropy", logits, labels, self.layer.ignore_index)
+        self.labels.data[:, 0] = labels
+        self.by_pixel = pixel_weight is not None
+        if pixel_weight is not None:
+            if pixel_weight.shape != (N, H, W):
+                raise ShapeError(f"pixel_weight must be (N, H, W) like the labels, {(N, H, W)}; got {pixel_weight.shape}")
+            self.pixel_weight.data[:, 0] = pixel_weight
 
     def forward(self) -> None:
         """Nothing: loss and gradient are made of the same probabilities, on the way back."""

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from minisegnet.engine.borders import collect
 from minisegnet.engine.building import Builder
-from minisegnet.engine.memory_plan import Buffer, place
+from minisegnet.engine.memory_plan import ALIGNMENT, Buffer, place
 from minisegnet.engine.value import Value
-from minisegnet.engine.worker import Worker
+from minisegnet.engine.worker import Slots, Worker
 from minisegnet.graph import Graph
 from minisegnet.layers import CrossEntropyLoss
 from minisegnet.shapes import Shape
@@ -34,7 +35,12 @@ class Plan:
         self.input_values = built.input_values
         self.outside = [] if self.loss is None else [self.loss.labels, self.loss.pixel_weight]
         self.buffers = self._buffers()
-        self.nbytes = place([buffer for buffer, _, _ in self.buffers])
+        self.values_nbytes = place([buffer for buffer, _, _ in self.buffers])
+        self.trained = []
+        if backward and worker.count > 1:
+            self.trained = [parameter for parameter in graph.parameters.values() if parameter.trainable]
+        self.nbytes = self.values_nbytes + ALIGNMENT + Slots.nbytes(self.trained, worker.count)
+        self._memory: np.ndarray | None = None
 
     def _buffers(self) -> list[tuple[Buffer, Value, str]]:
         """A buffer for each value and each gradient, with its life: steps are counted on through the way back."""
@@ -72,18 +78,40 @@ class Plan:
 
     def settle(self, memory: np.ndarray) -> None:
         """Give every value its place in `memory`, uint8 of at least `nbytes`."""
+        if memory is self._memory:
+            return
+        self._memory = memory
         for buffer, value, what in self.buffers:
-            dtype = value.dtype or self.worker.dtype
-            array = memory[buffer.offset : buffer.offset + buffer.nbytes].view(dtype).reshape(value.stored)
-            setattr(value, what, array)
+            array = memory[buffer.offset : buffer.offset + buffer.nbytes].view(value.dtype or self.worker.dtype)
+            setattr(value, what, array.reshape(value.stored))
+        if self.trained:
+            start = -(-self.values_nbytes // ALIGNMENT) * ALIGNMENT
+            worker = self.worker
+            worker.slots = Slots(self.trained, worker.rank, worker.count, memory[start:])
 
     def forward(self) -> None:
+        """Run every step on this worker's share."""
+        self.worker.wait()  # until the inputs are written
         for step in self.steps:
             step.forward()
             self.worker.wait()
 
     def backward(self) -> None:
+        """Go back through every step that a gradient reaches; parameters' gradients are added to."""
+        if self.worker.slots is not None:
+            self.worker.slots.begin()
         for step in reversed(self.steps):
             if step.goes_back:
                 step.backward()
                 self.worker.wait()
+        if self.worker.slots is not None:
+            self.worker.slots.sum()
+
+    def input_gradients(self) -> list[np.ndarray]:
+        """The gradients by the inputs, each (N, C, H, W), after the way back."""
+        gradients = []
+        for value in self.input_values:
+            gradient = np.empty(value.shape, self.worker.dtype)
+            collect(value.gradient, value, gradient)
+            gradients.append(gradient)
+        return gradients

@@ -11,54 +11,57 @@ from minisegnet.layers.base import Parameter
 
 
 class Slots:
-    """The gradients of the parameters that `trained` names, apart for each worker, until they are summed.
+    """Gradients of parameters, apart for each worker until they are summed.
 
     memory   uint8, shared by the workers: `nbytes(...)` of it
     """
 
-    def __init__(self, trained: list[Parameter], rank: int, count: int, memory: np.ndarray) -> None:
-        self.trained, self.rank = trained, rank
-        size = sum(parameter.data.size for parameter in trained)
-        self.all = memory.view(trained[0].data.dtype)[: size * count].reshape(count, size) if trained else memory
-        self.place: dict[int, slice] = {}
-        done = 0
-        for parameter in trained:
-            self.place[id(parameter)] = slice(done, done + parameter.data.size)
-            done += parameter.data.size
-        self.written: set[int] = set()
+    def __init__(self, parameters: list[Parameter], rank: int, count: int, memory: np.ndarray) -> None:
+        self.rank, self.count = rank, count
+        self.place: dict[int, tuple[Parameter, slice, int]] = {}  # by identity: parameter, place, number
+        size = 0
+        for number, parameter in enumerate(parameters):
+            self.place[id(parameter)] = parameter, slice(size, size + parameter.data.size), number
+            size += parameter.data.size
+        flags = count * len(parameters)
+        self.written = memory[:flags].reshape(count, -1)  # which worker has written which
+        dtype = parameters[0].data.dtype if parameters else np.dtype(np.float32)
+        start = -(-flags // 64) * 64
+        self.all = memory[start : start + count * size * dtype.itemsize].view(dtype).reshape(count, size)
 
     @staticmethod
-    def nbytes(trained: list[Parameter], count: int) -> int:
+    def nbytes(parameters: list[Parameter], count: int) -> int:
         """Bytes that the slots of `count` workers take."""
-        return count * sum(parameter.data.nbytes for parameter in trained)
+        return -(-count * len(parameters) // 64) * 64 + count * sum(parameter.data.nbytes for parameter in parameters)
 
     def begin(self) -> None:
         """Before the way back."""
-        self.written.clear()
+        self.written[self.rank] = 0
 
     def add(self, parameter: Parameter, gradient: np.ndarray) -> None:
-        """Write this worker's part, or add it where the parameter stands at several nodes."""
+        """Write this worker's part; add it where the parameter stands at several nodes."""
         if not parameter.trainable:
             return
-        slot = self.all[self.rank, self.place[id(parameter)]].reshape(gradient.shape)
-        if id(parameter) in self.written:
+        _, place, number = self.place[id(parameter)]
+        slot = self.all[self.rank, place].reshape(gradient.shape)
+        if self.written[self.rank, number]:
             slot += gradient
         else:
             np.copyto(slot, gradient)
-            self.written.add(id(parameter))
+            self.written[self.rank, number] = 1
 
     def sum(self) -> None:
-        """Add a share of the sums over all workers, which have written theirs, to the parameters' gradients."""
-        count, size = self.all.shape
-        start, stop = size * self.rank // count, size * (self.rank + 1) // count
-        for parameter in self.trained:
-            place = self.place[id(parameter)]
+        """Add this worker's share of all numbers, summed over the workers, to the parameters' gradients."""
+        size = self.all.shape[1]
+        start, stop = size * self.rank // self.count, size * (self.rank + 1) // self.count
+        for parameter, place, number in self.place.values():
             low, high = max(place.start, start), min(place.stop, stop)
-            if low < high and id(parameter) in self.written:
-                total = self.all[0, low:high]
-                for more in self.all[1:, low:high]:  # in the order of the ranks: the same bits each time
-                    total = total + more
-                parameter.grad.reshape(-1)[low - place.start : high - place.start] += total
+            if low >= high:
+                continue
+            grad = parameter.grad.reshape(-1)[low - place.start : high - place.start]
+            for rank in range(self.count):  # always in this order: the same bits each time
+                if self.written[rank, number]:
+                    grad += self.all[rank, low:high]
 
 
 class Worker:

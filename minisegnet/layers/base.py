@@ -11,6 +11,7 @@ import numpy as np
 
 from minisegnet.errors import CheckpointError, OptionError, ShapeError
 from minisegnet.layers.footprint import POINT, Footprints
+from minisegnet.memory import shared, shared_zeros
 from minisegnet.shapes import Shape
 
 
@@ -21,12 +22,13 @@ class Parameter:
     grad       like data; backward passes add to it until `zero_grad`
     trainable  False: backward passes leave `grad` alone, and an optimiser leaves `data` alone
 
-    Both arrays are filled, never rebound, so that an optimiser or a worker may hold on to them.
+    Both arrays are filled, never rebound, so that an optimiser or a worker may hold on to them. They lie in memory that
+    processes forked from this one share: a worker sees every update. (A deep copy lies in ordinary memory.)
     """
 
     def __init__(self, shape: Shape, trainable: bool = True) -> None:
-        self.data = np.zeros(shape, np.float32)
-        self.grad = np.zeros(shape, np.float32)
+        self.data = shared_zeros(shape, np.float32)
+        self.grad = shared_zeros(shape, np.float32)
         self.trainable = trainable
 
     def accumulate(self, gradient: np.ndarray) -> None:
@@ -128,11 +130,11 @@ class Layer:
         The one place where arrays are rebound: whoever holds the old ones holds arrays that the layer has left.
         """
         for parameter in self.parameters.values():
-            parameter.data = parameter.data.astype(dtype)
-            parameter.grad = parameter.grad.astype(dtype)
+            parameter.data = shared(parameter.data.astype(dtype))
+            parameter.grad = shared(parameter.grad.astype(dtype))
         for name, buffer in self.buffers.items():
             if buffer.dtype.kind == "f":
-                self.buffers[name] = buffer.astype(dtype)
+                self.buffers[name] = shared(buffer.astype(dtype))
         return self
 
     def describe(self) -> str:

@@ -1,0 +1,81 @@
+"""Each operation by itself over a range of shapes, forward and backward: ours beside tuned PyTorch, on 1 and 4 cores.
+
+    python benchmarks/cpu_operations.py [--families 3x3 sampling] [--rounds 15] [--cores 1 4]
+
+A side goes through a family of operations in a process of its own; the sides take turns. Ours is the operation as a
+graph of one layer, compiled, and once more layer by layer; an operation whose results differ is marked, not timed.
+The tables are printed, and written to results/cpu/operations.md after every round. Needs PyTorch (torch==2.13.0).
+"""
+
+import argparse
+import importlib.util
+import sys
+from pathlib import Path
+from statistics import median
+
+from measuring.operations import IMAGES, families
+from measuring.processes import SideFailed, ask
+from measuring.report import RESULTS, command_line, duration, settings, spread, write
+from measuring.rounds import disagreement, times_faster
+from measuring.sides import NAMES, OURS
+
+PEER = "channels_last"
+
+
+def table(family, cores, sides, rounds):
+    """A row for each operation and pass.
+
+    rounds   a list of {side: what `operation_side` answers}
+    """
+    ours = sides[0]
+    lines = [
+        f"## {family}, {cores} core{'s' if cores > 1 else ''}, {len(rounds)} round{'s' if len(rounds) > 1 else ''}",
+        "",
+        f"| operation | maps | pass | {' | '.join(NAMES[side] for side in sides)} | our speed over PyTorch's |",
+        f"|---|---|---|{'--:|' * len(sides)}--:|",
+    ]
+    for row, (operation, _, shape) in enumerate(families()[family]):
+        answers = {side: answer[row] for side, answer in rounds[0].items()}
+        problems = [
+            f"{side}: {problem}"
+            for side in sides
+            if (problem := disagreement(answers[side]["numbers"], answers[ours]["numbers"]))
+        ]
+        for name in answers[ours]["seconds"]:
+            seconds = [{side: answer[row]["seconds"][name] for side, answer in one.items()} for one in rounds]
+            times = " | ".join(duration(median(s[side] for s in seconds)) for side in sides)
+            ratio = spread(times_faster(seconds, ours, PEER)) if PEER in sides else ""
+            ratio = f"not reported, results differ: {'; '.join(problems)}" if problems else ratio
+            lines.append(f"| {operation} | {shape[2]} x {shape[3]} | {name} | {times} | {ratio} |")
+    return ["", *lines]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--families", nargs="+", choices=families(), default=list(families()))
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--cores", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--seconds", type=float, default=0.2, help="of each operation in a process, 3 times at least")
+    parser.add_argument("--folder", type=Path, default=RESULTS, help="where operations.md goes")
+    arguments = parser.parse_args()
+    sides = [*dict.fromkeys([OURS, "plain"]), *[PEER] * bool(importlib.util.find_spec("torch"))]
+    head = ["# Operations on the CPU", "", *settings(command_line(), [f"{IMAGES} images; random upstream gradients"])]
+    tables = {}
+    try:
+        for cores in arguments.cores:
+            for family in arguments.families:
+                rounds = []
+                for _ in range(arguments.rounds):
+                    options = {"family": family, "seconds": arguments.seconds}
+                    rounds.append({side: ask("operation_side", side, cores, **options) for side in sides})
+                    tables[family, cores] = table(family, cores, sides, rounds)
+                    write(arguments.folder / "operations.md", [*head, *[line for one in tables.values() for line in one]])
+                print("\n".join(tables[family, cores]), flush=True)
+    except SideFailed as problem:
+        sys.exit(f"a side failed: {problem}")
+    except KeyboardInterrupt:
+        sys.exit(f"\nstopped; {arguments.folder} holds the rounds that were complete")
+
+
+if __name__ == "__main__":
+    main()

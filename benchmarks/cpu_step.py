@@ -1,0 +1,139 @@
+"""A training step and inference of the lecture's networks, beside PyTorch as it comes and tuned, on 1 and 4 cores.
+
+    python benchmarks/cpu_step.py [--networks unet segnet_basic] [--rounds 15] [--cores 1 4] [--plain] [--prototype DIR]
+
+Each side is a process of its own; the sides take turns, and ratios are taken within a round. Before a case is timed,
+all sides must agree on losses and gradient norms, or on scores, from the same weights. A table a network is printed
+and written to results/cpu/, after every round, so it may be stopped at any time (Ctrl-C).
+Needs PyTorch for the comparison (pip install torch==2.13.0), and g++ for torch.compile.
+"""
+
+import argparse
+import importlib.util
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from measuring.case import Case
+from measuring.processes import SideFailed, ask, ask_prototype
+from measuring.report import RESULTS, command_line, settings, sides_table, write
+from measuring.rounds import disagreement
+from measuring.sides import OURS
+
+U_NET = {"width": 32, "depth": 3}
+VGG = {"encoder": "vgg16"}
+# Title, model, its arguments, shapes trained on, shapes predicted.
+NETWORKS = {
+    "unet": ("U-Net 32-64-128-256", "unet", U_NET, [(4, 3, 256, 256)], [(1, 3, 256, 256), (4, 3, 256, 256)]),
+    "unet_200x312": ("U-Net at 200 x 312", "unet", U_NET, [(4, 3, 200, 312)], [(1, 3, 200, 312), (4, 3, 200, 312)]),
+    "unet_2015": ("The paper's U-Net", "unet_2015", {}, [(1, 1, 572, 572)], [(1, 1, 572, 572)]),
+    "segnet_basic": ("SegNet-Basic", "segnet_basic", {}, [(4, 3, 256, 256)], [(1, 3, 256, 256), (4, 3, 256, 256)]),
+    "fcn8s": ("FCN-8s on VGG-16", "fcn8s", VGG, *[[(1, 3, 224, 224), (4, 3, 224, 224)]] * 2),
+}
+
+
+def cases(name):
+    """Every case of a network: its training steps, then its predictions."""
+    _, model, arguments, trained, predicted = NETWORKS[name]
+    for shapes, training in ((trained, True), (predicted, False)):
+        for shape in shapes:
+            yield Case(model, arguments, shape, training)
+
+
+class Comparison:
+    """One case on so many cores: which sides can take part, what each round gave."""
+
+    def __init__(self, case, cores, sides, prototype, seconds):
+        self.case, self.cores, self.prototype, self.seconds = case, cores, prototype, seconds
+        self.rounds, self.memory, self.software, self.notes = [], {}, {}, []
+        self.sides = self.agreeing(sides)
+        if prototype and (case.model, case.arguments, case.shape, case.training) == (
+            "unet", U_NET, (4, 3, 256, 256), True,
+        ):  # fmt: skip
+            self.sides.append("prototype")
+
+    def agreeing(self, sides):
+        """The sides that run and give the numbers of the first, ours; none if that does not run or one gives others."""
+        answers = {}
+        for side in sides:
+            try:
+                answers[side] = ask("one_side", side, self.cores, task="check", case=asdict(self.case))
+            except SideFailed as problem:
+                self.notes.append(f"{side} does not run here: {problem}")
+        ours = sides[0]
+        if ours not in answers:
+            return []
+        for side, answer in answers.items():
+            problem = disagreement(answer, answers[ours])
+            if problem:
+                self.notes.append(f"NOT REPORTED: {side} does not compute what {ours} does ({problem})")
+                return []
+        return list(answers)
+
+    def add_round(self):
+        """Time each side once; one that fails ends the case."""
+        answers = {}
+        for side in self.sides:
+            try:
+                if side == "prototype":
+                    answers[side] = ask_prototype(self.prototype, self.cores)
+                else:
+                    options = {"case": asdict(self.case), "seconds": self.seconds}
+                    answers[side] = ask("one_side", side, self.cores, task="time", **options)
+            except SideFailed as problem:
+                self.notes.append(f"Ended before its last round: {side} failed: {problem}")
+                self.sides = []
+                return
+        for side, answer in answers.items():
+            self.memory[side] = max(self.memory.get(side, 0), answer["memory"])
+            self.software[side] = answer["software"]
+        self.rounds.append({side: answer["seconds"] for side, answer in answers.items()})
+
+    def report(self):
+        title = f"## {str(self.case).capitalize()}, {self.cores} core{'s' if self.cores > 1 else ''}"
+        table = sides_table(self.rounds, self.memory, self.software) if self.rounds else []
+        return ["", title, "", *table, *[f"\n{note}" for note in self.notes]]
+
+
+def measure(name, arguments, sides):
+    """Run every case of a network, writing the report after each round; returns whether all could be reported."""
+    head = [
+        f"# {NETWORKS[name][0]}, on the CPU",
+        "",
+        *settings(command_line(), [f"in each process, {arguments.seconds} s of steps (3 at least) after 2; their median"]),
+    ]
+    path, done = arguments.folder / f"{name}.md", []
+    for cores in arguments.cores:
+        for case in cases(name):
+            comparison = Comparison(case, cores, sides, arguments.prototype, arguments.seconds)
+            done.append(comparison)
+            while comparison.sides and len(comparison.rounds) < arguments.rounds:
+                comparison.add_round()
+                write(path, [*head, *[line for one in done for line in one.report()]])
+            print("\n".join(comparison.report()), flush=True)
+    write(path, [*head, *[line for one in done for line in one.report()]])
+    return all(comparison.rounds for comparison in done)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--cores", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--seconds", type=float, default=1.0, help="of steps in each process, 3 steps at least")
+    parser.add_argument("--plain", action="store_true", help="time our layers one after another, too")
+    parser.add_argument("--prototype", type=Path, help="folder of unet_np.py and wino2.py, a further side for U-Net")
+    parser.add_argument("--folder", type=Path, default=RESULTS, help="where the tables go")
+    arguments = parser.parse_args()
+    sides = [OURS, *["plain"] * (arguments.plain and OURS != "plain")]
+    if importlib.util.find_spec("torch"):
+        sides += ["pytorch", "channels_last", "compiled"]
+    try:
+        reported = [measure(name, arguments, sides) for name in arguments.networks]
+    except KeyboardInterrupt:
+        sys.exit(f"\nstopped; {arguments.folder} holds the rounds that were complete")
+    sys.exit(not all(reported))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Counters in shared memory, by which processes that work side by side wait for one another."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+from minisegnet.memory import ALIGNMENT, reserve
+
+SPIN = 200e-6  # seconds of asking again and again: most waits are shorter
+PAUSE = 100e-6  # seconds of sleep between questions after that, which leave the core to those who have work
+
+
+class Counters:
+    """A whole number for each rank, from 0, in memory that forked processes share.
+
+    Each rank adds to its own number alone, in a line of the cache of its own, and reads all: so no lock is needed.
+    """
+
+    def __init__(self, count: int) -> None:
+        numbers = reserve(count * ALIGNMENT, shared=True).data.cast("q")
+        self._numbers = numbers[:: ALIGNMENT // numbers.itemsize]
+
+    def __getitem__(self, rank: int) -> int:
+        return self._numbers[rank]
+
+    def advance(self, rank: int) -> int:
+        """Add 1 to the rank's own number and return it; who waits for that sees all that the rank wrote before."""
+        _give_way()
+        self._numbers[rank] += 1
+        return self._numbers[rank]
+
+    def wait(self, number: int, look_round: Callable[[], None]) -> None:
+        """Return once every rank has come to `number`.
+
+        look_round   called between the pauses of a longer wait: raises if what is waited for will never come
+        """
+        numbers, patience = self._numbers, time.monotonic() + SPIN
+        while min(numbers) < number:
+            if time.monotonic() < patience:
+                _give_way()
+            else:
+                look_round()
+                time.sleep(PAUSE)
+        _give_way()
+
+
+def _give_way() -> None:
+    """Let another process of this core run if there is one.
+
+    The call into the scheduler is a memory fence besides, for processors that change the order of loads and stores.
+    """
+    os.sched_yield()

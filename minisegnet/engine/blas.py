@@ -1,0 +1,32 @@
+"""BLAS held to one thread: what a process may use that has one core to itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+from threadpoolctl import ThreadpoolController
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Hold BLAS to one thread inside the block.
+
+    The number is set only where it is another: right after a fork, setting it makes OpenBLAS start all its threads.
+    """
+    given = [(library, library.get_num_threads()) for library in _libraries()]
+    changed = [(library, number) for library, number in given if number != 1]
+    try:
+        for library, _ in changed:
+            library.set_num_threads(1)
+        yield
+    finally:
+        for library, number in changed:
+            library.set_num_threads(number)
+
+
+@cache
+def _libraries():
+    """The BLAS libraries in this process; to look for them takes a millisecond."""
+    return ThreadpoolController().select(user_api="blas").lib_controllers

@@ -1,0 +1,250 @@
+"""The engine: plans of one graph for the shapes that it is given, run by one process or several."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minisegnet.backends import backend_in_force, pretend_replaced, replaced_operations
+from minisegnet.engine.crew import Crew
+from minisegnet.engine.plan import Plan
+from minisegnet.engine.worker import Worker
+from minisegnet.errors import BackendError, GraphError, OptionError, ShapeError
+from minisegnet.graph import Graph
+from minisegnet.layers import CrossEntropyLoss, Dropout
+from minisegnet.memory import reserve
+from minisegnet.nodes import check_count, one_or_several
+from minisegnet.passes import check_gradient, check_input
+from minisegnet.shapes import Shape
+
+# How much memory may be asked for: pages are taken only where they are touched.
+ARENA = 2**40
+# Plans kept: for training, for the last sizes predicted.
+PLANS = 4
+
+
+class Key(NamedTuple):
+    """What a plan follows from, besides the graph."""
+
+    shapes: tuple[Shape, ...]
+    backward: bool
+    with_loss: bool
+    modes: tuple[tuple[bool, ...], ...]  # of each layer: in training, and its parameters trainable
+    replaced: tuple[str, ...]
+
+
+class Engine:
+    """A graph made fast: the same parameters, gradients and buffers, by other roads.
+
+        with Engine(graph, loss, workers=4) as engine:
+            loss = engine.step(images, labels)          # adds to every parameter's .grad
+            scores = engine.predict(images)
+
+    workers      processes that share each batch; None takes one for each core that this process may use
+    loss         a CrossEntropyLoss, for `step`
+    to_inputs    whether `backward` also returns the gradients by the inputs
+    algorithms   the name of the algorithm to take, by node; see `Plan.explain` for the names
+
+    Results are those of the graph's own passes up to rounding: in float32 Winograd's convolution errs by about 3e-6 of
+    the largest value where the direct one errs by 2e-7. Modes, frozen layers and replaced operations are taken as they
+    are at each call. A node that the engine has no form for runs as it is, in this process.
+
+    Raises OptionError for a loss or an algorithm that it does not know; WorkerError if a worker dies.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        loss: CrossEntropyLoss | None = None,
+        workers: int | None = 1,
+        to_inputs: bool = False,
+        algorithms: Mapping[str, str] | None = None,
+    ) -> None:
+        graph.check_built()
+        if loss is not None and not can_fuse(loss, graph):
+            raise OptionError(f"the engine's loss is a CrossEntropyLoss of mean or sum, of one output; got {loss!r}")
+        self.graph, self.loss, self.to_inputs = graph, loss, to_inputs
+        self.algorithms = dict(algorithms or {})
+        self.count = cores() if workers is None else workers
+        self._plans: dict[Key, Plan] = {}
+        self._key: Key | None = None  # of the last forward pass that can go back
+        self._begin()
+
+    def _begin(self) -> None:
+        """The crew, and what belongs to the graph's float type."""
+        self._dtype = self.graph.dtype or np.dtype(np.float32)
+        self._plans.clear()
+        self._crew = Crew(self.count, self._obey, ARENA if self.count > 1 else 0)
+        self._arena = self._crew.arena
+
+    # ------------------------------------------------------------------------------------------------ for the user
+
+    def forward(self, *inputs: np.ndarray) -> Any:
+        """As `Graph.forward`."""
+        key = self._filled(inputs, backward=True)
+        self._crew.run(("forward", key, self._draws()))
+        self._key = key
+        return self._answers(key)
+
+    def backward(self, dy: Any) -> Any:
+        """As `Graph.backward`: add to every parameter's gradient; returns those by the inputs if `to_inputs`."""
+        if self._key is None:
+            raise GraphError(f"{self.graph.name}: backward needs a forward pass first")
+        plan = self._plans[self._key]
+        dys = dy if isinstance(dy, tuple | list) else (dy,)
+        check_count(self.graph.name, "gradients, one for each output,", len(dys), self.graph.outputs)
+        for node, exit_, gradient in zip(self.graph.outputs, plan.exits, dys, strict=True):
+            if gradient is None:
+                exit_.answer.data.fill(0)
+            else:
+                check_gradient(gradient, exit_.answer.shape, f"{self.graph.name}: dy of output {node.name!r}")
+                exit_.answer.data[...] = gradient
+        key, self._key = self._key, None
+        self._crew.run(("backward", key, self._draws()))
+        return one_or_several(plan.input_gradients()) if self.to_inputs else None
+
+    def step(self, images: np.ndarray, labels: np.ndarray, pixel_weight: np.ndarray | None = None) -> float:
+        """Forward, loss and backward at once: add to every parameter's gradient, and return the loss.
+
+        images         (N, C, H, W); labels (N, H, W) of the output's height and width, pixel_weight likewise or None
+
+        Raises LabelError or ShapeError for labels that do not fit, as the loss does.
+        """
+        if self.loss is None:
+            raise GraphError("the engine was given no loss: pass loss=CrossEntropyLoss(...)")
+        key = self._filled((images,), backward=True, with_loss=True)
+        loss = self._plans[key].loss
+        assert loss is not None
+        loss.take(labels, pixel_weight)
+        self._key = None
+        self._crew.run(("step", key, self._draws(), loss.by_pixel))
+        return loss.value
+
+    def predict(self, *inputs: np.ndarray) -> Any:
+        """As `Graph.predict`: the output in evaluation mode."""
+        self._key = None
+        with evaluating(self.graph):
+            key = self._filled(inputs, backward=False)
+            self._crew.run(("forward", key, self._draws()))
+        return self._answers(key)
+
+    def plan(self, *input_shapes: Shape, training: bool = True) -> Plan:
+        """The plan for inputs of these shapes, to look at."""
+        if training:
+            return self._plan(self._key_of(input_shapes, True, self.loss is not None))
+        with evaluating(self.graph):
+            return self._plan(self._key_of(input_shapes, False, False))
+
+    def close(self) -> None:
+        """End the workers; the engine can be used no more."""
+        self._crew.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *problem: Any) -> None:
+        self.close()
+
+    # -------------------------------------------------------------------------------------------------- the way there
+
+    def _filled(self, inputs: tuple[np.ndarray, ...], backward: bool, with_loss: bool = False) -> Key:
+        """The key of the plan for these inputs, which now lie in its memory."""
+        if backend_in_force() != "numpy":
+            raise BackendError(f"the engine computes on NumPy; leave the block of backend({backend_in_force()!r})")
+        check_count(self.graph.name, "inputs", len(inputs), self.graph.inputs)
+        for node, x in zip(self.graph.inputs, inputs, strict=True):
+            check_input(self.graph, node, x)
+            if x.ndim < 2 or 0 in x.shape:
+                raise ShapeError(f"{self.graph.name}: input {node.name!r} holds nothing; got shape {x.shape}")
+        if (self.graph.dtype or self._dtype) != self._dtype:
+            self._crew.close()
+            self._begin()
+        key = self._key_of([x.shape for x in inputs], backward, with_loss)
+        for planes, x in zip(self._plan(key).inputs, inputs, strict=True):
+            planes.data[...] = x
+        return key
+
+    def _key_of(self, shapes: Any, backward: bool, with_loss: bool) -> Key:
+        modes = tuple(
+            (layer.training, *(parameter.trainable for parameter in layer.parameters.values()))
+            for layer in self.graph.layers.values()
+        )
+        return Key(tuple(map(tuple, shapes)), backward, with_loss, modes, replaced_operations())
+
+    def _draws(self) -> tuple[tuple[int, int], ...]:
+        """What the dropout masks follow from."""
+        return tuple((layer.seed, layer.calls) for layer in self._dropouts())
+
+    def _dropouts(self) -> list[Dropout]:
+        return [layer for layer in self.graph.layers.values() if isinstance(layer, Dropout)]
+
+    def _answers(self, key: Key) -> Any:
+        return one_or_several([step.answer.data.copy() for step in self._plans[key].exits])
+
+    # ------------------------------------------------------------------------------------------------ in every process
+
+    def _plan(self, key: Key) -> Plan:
+        """This process's plan, with its place in memory; made at the first time."""
+        plan = self._plans.pop(key, None)
+        if plan is None or plan.worker.rank != self._crew.rank:  # or made before the fork, for rank 0
+            if self._crew.rank:  # a copy of the graph as it was at the fork
+                self._take_modes(key.modes)
+            with pretend_replaced(key.replaced):
+                loss = self.loss if key.with_loss else None
+                worker = Worker(self._dtype, self._crew)
+                plan = Plan(worker, self.graph, key.shapes, loss, key.backward, self.to_inputs, self.algorithms)
+            while len(self._plans) >= PLANS:
+                del self._plans[next(iter(self._plans))]
+        self._plans[key] = plan  # the last used at the end
+        if self.count == 1 and self._arena.size < plan.nbytes:
+            self._arena = reserve(plan.nbytes, shared=False)
+        plan.settle(self._arena)
+        return plan
+
+    def _take_modes(self, modes: tuple[tuple[bool, ...], ...]) -> None:
+        for layer, (training, *trainable) in zip(self.graph.layers.values(), modes, strict=True):
+            layer.training = training
+            for parameter, yes in zip(layer.parameters.values(), trainable, strict=True):
+                parameter.trainable = yes
+
+    def _obey(self, message: tuple) -> None:
+        what, key, draws, *by_pixel = message
+        plan = self._plan(key)
+        for layer, draw in zip(self._dropouts(), draws, strict=True):
+            layer.seed, layer.calls = draw
+        if plan.loss is not None and by_pixel:
+            (plan.loss.by_pixel,) = by_pixel
+        if what in ("forward", "step"):
+            plan.forward()
+        if what in ("backward", "step"):
+            plan.backward()
+
+
+@contextmanager
+def evaluating(graph: Graph) -> Iterator[None]:
+    """The graph in evaluation mode, and afterwards as it was."""
+    training = [layer for layer in graph.layers.values() if layer.training]
+    for layer in training:
+        layer.eval()
+    try:
+        yield
+    finally:
+        for layer in training:
+            layer.train()
+
+
+def can_fuse(loss: Any, graph: Graph) -> bool:
+    """Whether the engine computes this loss itself."""
+    return type(loss) is CrossEntropyLoss and loss.reduction != "none" and len(graph.outputs) == 1
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        return os.cpu_count() or 1
