@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench notebooks clean
+.PHONY: help demo test lint bench kernels notebooks clean
 .NOTPARALLEL:
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make test      run the tests; those marked torch run only where PyTorch is installed"
 	@echo "make lint      check style with ruff and types with mypy"
 	@echo "make bench     run every benchmark, each writing its table"
+	@echo "make kernels   compile the CUDA kernels without a GPU; registers and spills against kernels/registers.txt"
 	@echo "make notebooks  make the lessons' .ipynb files from their sources"
 	@echo "make clean     remove .venv, builds and caches; keeps runs/"
 	@echo
@@ -35,6 +36,9 @@ lint: $(VENV)/lint.stamp
 
 bench: $(VENV)/demo.stamp
 	@set -e; for benchmark in $(sort $(wildcard benchmarks/*.py)); do echo "== $$benchmark"; $(RUN) $$benchmark; done
+
+kernels: $(VENV)/kernels.stamp
+	$(RUN) -m minisegnet.cuda.registers
 
 notebooks: $(VENV)/test.stamp
 	$(RUN) notebooks/build.py
@@ -64,6 +68,10 @@ $(VENV)/demo.stamp: $(VENV)/venv.stamp setup.py
 
 $(VENV)/test.stamp: $(VENV)/venv.stamp setup.py
 	$(PIP) --editable '.[test]'
+	@touch $(VENV)/demo.stamp $@
+
+$(VENV)/kernels.stamp: $(VENV)/venv.stamp setup.py
+	$(PIP) --editable '.[kernels]'
 	@touch $(VENV)/demo.stamp $@
 
 $(VENV)/lint.stamp: $(VENV)/venv.stamp setup.py

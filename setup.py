@@ -32,7 +32,7 @@ setup(
     ],
     packages=[*find_packages(include=["minisegnet", "minisegnet.*"]), "minisegnet.kernels"],
     package_dir={"minisegnet.kernels": "kernels"},
-    package_data={"minisegnet.kernels": ["*.cu", "*.cuh"]},
+    package_data={"minisegnet.kernels": ["*.cu", "*.cuh", "registers.txt"], "minisegnet.emulator": ["runtime/*"]},
     python_requires=">=3.10",
     install_requires=[
         "numpy>=1.26",
@@ -57,6 +57,11 @@ setup(
             "setuptools>=77",
         ],
         "torch": ["torch==2.13.0"],
+        # The table of registers (make kernels): its numbers belong to one version of the compiler.
+        "kernels": [
+            "nvidia-cuda-nvrtc==13.5.*; sys_platform == 'linux'",
+            "cuda-bindings>=13,<14; sys_platform == 'linux'",
+        ],
         "lint": ["ruff>=0.9", "mypy>=1.14"],
     },
     entry_points={"console_scripts": ["minisegnet = minisegnet.cli:main"]},

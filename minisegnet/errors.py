@@ -39,3 +39,7 @@ class DataError(MinisegnetError, ValueError):
 
 class CheckpointError(MinisegnetError, ValueError):
     """A checkpoint that is cut short, holds a pickle, or belongs to another model."""
+
+
+class KernelError(MinisegnetError, RuntimeError):
+    """A CUDA kernel that does not compile, is launched with arguments that do not fit it, or fails while it runs."""
