@@ -43,8 +43,9 @@ setup(
         "threadpoolctl>=3.2",
     ],
     extras_require={
-        "cuda12": ["cupy-cuda12x>=13.0"],
-        "cuda13": ["cupy-cuda13x>=13.6"],
+        # By the driver: nvidia-smi tells the version of CUDA. [ctk] brings NVRTC and the libraries along.
+        "cuda12": ["cupy-cuda12x[ctk]>=14.0"],
+        "cuda13": ["cupy-cuda13x[ctk]>=14.0"],
         "test": [
             "pytest>=8.0",
             "pytest-xdist>=3.6",

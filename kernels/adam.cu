@@ -10,14 +10,16 @@
 // w, gradient, m, v   any shape, contiguous, on a 16-byte boundary for rung 2; count values, at most 2^30
 // Both rungs take the same arguments. Rung 1 is launched with count threads, rung 2 with a quarter of them, rounded up.
 
+// All is read before anything is written: after a write the compiler, which cannot know that the arrays are apart,
+// would read again.
 __device__ void adam(float& w, float gradient, float& m, float& v, float rate, float root, float one_minus_beta1,
                      float beta2, float one_minus_beta2, float eps, float weight_decay, float keep)
 {
-    w *= keep;
-    const float g = gradient + weight_decay * w;
-    m += one_minus_beta1 * (g - m);
-    v = beta2 * v + one_minus_beta2 * (g * g);
-    w -= rate * (m / (sqrtf(v) / root + eps));
+    const float kept = keep * w, g = gradient + weight_decay * kept;
+    const float mean = m + one_minus_beta1 * (g - m), square = beta2 * v + one_minus_beta2 * (g * g);
+    m = mean;
+    v = square;
+    w = kept - rate * (mean / (sqrtf(square) / root + eps));
 }
 
 extern "C" __global__ void adam_step(float* w, const float* gradient, float* m, float* v, float rate, float root,

@@ -4,11 +4,13 @@
 //   2  (warp) for large windows, as in global pooling: one warp a window, its lanes reading neighbouring pixels, their
 //      sums added by shuffles (reduction.cuh)           many reads under way for each window instead of one at a time
 //
-// The backward pass stays at rung 1: the larger the windows, the fewer of them hold a pixel.
+//   2  (maps) backward: one thread a pixel of the plane, which walks through the maps: the windows that hold it are the
+//      same in all of them, so the divisions, slow on a GPU, are done once a thread instead of once a value
 //
 // x, dx   (maps, H, W) contiguous, maps = N C;   y, dy   (maps, h, w) contiguous; count = maps h w, backward maps H W
 // margin_h, margin_w   how far beyond the image pixels still count in the mean: the padding, or 0 to leave it out
-// Rung 1 is launched with count threads, rung 2 with a warp a window.
+// All rungs take the same arguments. Rung 1 is launched with count threads, rung 2 with a warp a window; backward with
+// a thread a pixel of the plane along x, and any number of blocks along y, which share out the maps.
 
 #include "reduction.cuh"
 
@@ -68,4 +70,25 @@ extern "C" __global__ void avg_pool2d_forward_warp(const float* x, float* y, int
         total += corner[pixel / columns * W + pixel % columns];
     total = warp_sum(total);
     if (lane == 0) y[i] = total / (counted(top, kernel_h, H, margin_h) * counted(left, kernel_w, W, margin_w));
+}
+
+extern "C" __global__ void avg_pool2d_backward_maps(const float* dy, float* dx, int count, int H, int W, int h, int w,
+                                                    int kernel_h, int kernel_w, int stride_h, int stride_w,
+                                                    int padding_h, int padding_w, int margin_h, int margin_w)
+{
+    const int pixel = blockIdx.x * blockDim.x + threadIdx.x, plane = H * W;
+    if (pixel >= plane) return;
+    const int row = pixel / W + padding_h, column = pixel % W + padding_w;     // counted from the first window's start
+    const int first_row = row < kernel_h ? 0 : (row - kernel_h) / stride_h + 1, last_row = min(row / stride_h, h - 1);
+    const int first_column = column < kernel_w ? 0 : (column - kernel_w) / stride_w + 1;
+    const int last_column = min(column / stride_w, w - 1);
+    for (int map = blockIdx.y; map < count / plane; map += gridDim.y) {
+        const float* windows = dy + map * (h * w);
+        float total = 0.0f;
+        for (int r = first_row; r <= last_row; r++)
+            for (int c = first_column; c <= last_column; c++)
+                total += windows[r * w + c] / (counted(r * stride_h - padding_h, kernel_h, H, margin_h) *
+                                               counted(c * stride_w - padding_w, kernel_w, W, margin_w));
+        dx[map * plane + pixel] = total;
+    }
 }

@@ -1,8 +1,9 @@
 // Matrix product C = A B (+ bias), of which the fully connected layer's three products are made.
-//   1  one thread an output; neighbouring threads take neighbouring rows    each has its own row of A and of C: 32
-//      of C                                                                 requests for a warp
-//   2  the same; neighbouring threads take neighbouring columns             they read and write side by side: one
-//                                                                           request
+//   1  one thread an output; neighbouring threads take neighbouring rows    each writes its own row of C, and reads its
+//      of C                                                                 own of A unless that is transposed: 32
+//                                                                           requests for a warp
+//   2  the same; neighbouring threads take neighbouring columns             they write side by side, and read B so,
+//                                                                           unless it is transposed: one request
 //   3  tiles of A and B in shared memory (product_tile.cuh)                 a sixteenth of the reads from memory
 //   4  8 x 8 outputs a thread in registers, 16-byte loads                   an eighth of the reads from shared
 //      (product_tile.cuh)                                                   memory

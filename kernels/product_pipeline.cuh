@@ -216,8 +216,8 @@ __device__ __forceinline__ MatrixFeeder<contiguous_along_k, ROWS> matrix_feeder(
 
 // ----------------------------------------------------------------------------------------------------- the pipeline
 
-// The part of C from (m0, n0) on, ROWS x COLUMNS: 2 x 4 warps, each with ROWS / 2 x COLUMNS / 4. `shared` holds the
-// tiles.
+// The part of C from (m0, n0) on, ROWS x COLUMNS, in `steps` tiles along k. 2 x 4 warps share it, each with ROWS / 2 x
+// COLUMNS / 4.
 template <class Format, int ROWS, int COLUMNS, class A, class B, class Result>
 __device__ __forceinline__ void pipelined_product(float (*a_tiles)[ROWS * FED_DEPTH],
                                                   float (*b_tiles)[COLUMNS * FED_DEPTH], A& a, B& b,

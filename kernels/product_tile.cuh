@@ -58,8 +58,8 @@ __device__ __forceinline__ float4 four_at(const float* address)
 }
 
 // One thread's share of fetching tiles [k][row] of an operand: always of the same rows, one tile after another along k.
-// At a time it fetches four values: neighbours if the operand lies in fours, by one request; else four that are `apart`,
-// so that each of the four requests is for neighbours in the threads.
+// At a time it fetches four values: neighbours if the operand lies in fours, by one request; else four that are
+// `apart`, so that each of the four requests is for neighbours in the threads.
 template <int ROWS, int THREADS, class Operand, bool k_contiguous = Operand::k_contiguous>
 struct Fetch;
 

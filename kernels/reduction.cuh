@@ -3,6 +3,7 @@
 // The threads of a warp hand numbers to one another by shuffles, through no memory at all: each adds what the thread 16
 // lanes away holds, then 8, 4, 2 and 1, after which all of them hold the sum of the 32. The warps' sums meet in shared
 // memory, where every warp adds them up for itself.
+#pragma once
 
 constexpr unsigned ALL_LANES = 0xffffffffu;
 

@@ -7,11 +7,13 @@
 // w, gradient, v   any shape, contiguous, on a 16-byte boundary for rung 2; count values, at most 2^30
 // Both rungs take the same arguments. Rung 1 is launched with count threads, rung 2 with a quarter of them, rounded up.
 
+// All is read before anything is written: after a write the compiler, which cannot know that the arrays are apart,
+// would read again.
 __device__ void sgd(float& w, float gradient, float& v, float lr, float momentum, float weight_decay, int nesterov)
 {
-    const float g = gradient + weight_decay * w;
-    v = momentum * v + g;
-    w -= lr * (nesterov ? g + momentum * v : v);
+    const float before = w, g = gradient + weight_decay * before, velocity = momentum * v + g;
+    v = velocity;
+    w = before - lr * (nesterov ? g + momentum * velocity : velocity);
 }
 
 extern "C" __global__ void sgd_step(float* w, const float* gradient, float* v, float lr, float momentum,

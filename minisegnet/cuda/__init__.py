@@ -2,6 +2,8 @@
 
 On CuPy arrays the device computes, on NumPy arrays the emulator: one code for both. A module is imported when an
 operation of it is first asked for.
+
+`precision` chooses how exactly convolutions and fully connected layers compute.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from functools import wraps
 from typing import Any
 
 from minisegnet.cuda.arrays import float32_arrays
+from minisegnet.cuda.precisions import precision
 
 # The module that holds `<operation>_forward` and `<operation>_backward`.
 MODULES = {

@@ -128,7 +128,7 @@ def _check_same_memory(parameters: Sequence[Parameter], values: Sequence[Any]) -
     for parameter, value in zip(parameters, values, strict=True):
         if not arrays.is_array(value):
             continue
-        place = f"on {value.device}" if arrays.is_device(value) else "in the computer's memory"
+        place = arrays.place_of(value)
         if first is None:
             first = parameter.name, place
         elif place != first[1]:

@@ -60,7 +60,7 @@ def crop_forward(x, top, left, height, width):
     N, C, H, W = x.shape
     y = arrays.empty((N, C, height, width), x.dtype, like=x)
     place = H, W, top, left, height, width
-    thread_each("crop.cu", "crop_forward", y.size, x, y, y.size, *place)
+    pixel_each("crop.cu", "crop_forward", height * width, N * C, x, y, y.size, *place)
     return y, (x.shape, place)
 
 
@@ -68,7 +68,8 @@ def crop_backward(dy, saved):
     shape, place = saved
     dy = arrays.contiguous(dy)
     dx = arrays.empty(shape, dy.dtype, like=dy)
-    thread_each("crop.cu", "crop_backward", dx.size, dy, dx, dx.size, *place)
+    N, C, H, W = shape
+    pixel_each("crop.cu", "crop_backward", H * W, N * C, dy, dx, dx.size, *place)
     return dx
 
 
@@ -77,6 +78,11 @@ def add_forward(a, b):
     y = arrays.empty(a.shape, a.dtype, like=a)
     four_each("add.cu", "add_forward", y.size, a, b, y, y.size)
     return y, None
+
+
+def add_to(total, more):
+    """total = total + more, in place."""
+    four_each("add.cu", "add_forward", total.size, total, arrays.contiguous(more), total, total.size)
 
 
 def add_backward(dy, saved):

@@ -26,6 +26,15 @@ def cupy() -> Any:
         ) from problem
 
 
+def check_device() -> None:
+    """Raise BackendError without CuPy, KernelError where CuPy finds no device to compute on."""
+    module = cupy()
+    with driver_errors("looking for a device"):
+        count = module.cuda.runtime.getDeviceCount()
+    if count == 0:
+        raise KernelError("CuPy finds no device; see whether nvidia-smi lists one, or use the emulator")
+
+
 def is_device(array: Any) -> bool:
     """Whether this is a CuPy array; CuPy is not imported to find out."""
     module = sys.modules.get("cupy")
@@ -35,6 +44,16 @@ def is_device(array: Any) -> bool:
 def is_array(value: Any) -> bool:
     """Whether this is a NumPy or CuPy array."""
     return isinstance(value, np.ndarray) or is_device(value)
+
+
+def device_of(array: Any) -> Any:
+    """CuPy's device on which an array lies, or None for one in the computer's memory."""
+    return array.device if is_device(array) else None
+
+
+def place_of(array: Any) -> str:
+    """Where an array lies, in words."""
+    return f"on {array.device}" if is_device(array) else "in the computer's memory"
 
 
 def empty(shape: int | tuple[int, ...], dtype: Any, like: Any) -> Any:
@@ -67,14 +86,14 @@ def address(array: Any) -> int:
 
 
 def to_device(array: Any) -> Any:
-    """The array's values in the device's memory; an array that lies there is returned as it is.
+    """The array's values in the memory of CuPy's current device; an array on a device is returned as it is.
 
     Raises BackendError without CuPy, KernelError without a device or without room on it.
     """
     if is_device(array):
         return array
     with driver_errors(f"an array of shape {array.shape} and type {array.dtype}"):
-        return cupy().asarray(array)
+        return cupy().asarray(np.asarray(array, order="C"))
 
 
 def to_host(array: Any) -> np.ndarray:
@@ -86,6 +105,24 @@ def to_host(array: Any) -> np.ndarray:
         return array
     with driver_errors("a kernel launched earlier, or copying its result,"):
         return cupy().asnumpy(array)
+
+
+def fill(array: Any, values: Any) -> None:
+    """Set an array, wherever it lies, to NumPy's values of its shape."""
+    if is_device(array):
+        with driver_errors("copying to the device"):
+            array.set(np.asarray(values, array.dtype, order="C"))
+    else:
+        np.copyto(array, values, casting="same_kind")
+
+
+def clear(array: Any) -> None:
+    """Set an array, contiguous where it lies on a device, to zeros."""
+    if not is_device(array):
+        array.fill(0)
+    elif array.size:
+        with driver_errors("clearing an array"):
+            array.data.memset_async(0, array.nbytes)
 
 
 @contextmanager

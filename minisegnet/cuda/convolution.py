@@ -108,11 +108,12 @@ def gather(image, weight, bias, sizes, rung=None):
 def scatter(y, weight, bias, sizes, rung=None):
     """The adjoint of `gather`: each value stamps its filter on the image, and overlaps are summed."""
     image = arrays.empty(sizes.image, y.dtype, like=y)
-    rung = rung or ladder.fastest(sizes.in_channels, y, narrow="coalesced")
-    pixels, classes = sizes.N * sizes.H * sizes.W, 1
+    classes = sizes.stride_h * sizes.stride_w
+    rung = rung or ladder.fastest(sizes.in_channels, y, narrow="coalesced", z=classes)
     if ladder.rung_named(rung).tile:  # a product for each class of pixels that meet the same taps
         pixels = sizes.N * ceil_div(sizes.H, sizes.stride_h) * ceil_div(sizes.W, sizes.stride_w)
-        classes = sizes.stride_h * sizes.stride_w
+    else:
+        pixels, classes = sizes.N * sizes.H * sizes.W, 1
     filters = _filters(weight, sizes, rung, by_input=True)
     ladder.product(
         "conv2d_backward_input", rung, sizes.in_channels, pixels, classes, y, filters, _contiguous(bias), image, *sizes

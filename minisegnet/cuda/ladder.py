@@ -8,7 +8,7 @@ from typing import Any
 
 from minisegnet.cuda import arrays
 from minisegnet.cuda.grids import BLOCK, ENOUGH, blocks, ceil_div, thread_each
-from minisegnet.cuda.launcher import architecture
+from minisegnet.cuda.launcher import MOST_BLOCKS, architecture
 from minisegnet.cuda.precisions import precision_in_force
 from minisegnet.errors import OptionError
 
@@ -36,6 +36,13 @@ class Rung:
         rows, columns = self.tile or (1, BLOCK)
         return ceil_div(n, columns), ceil_div(m, rows)
 
+    def grid(self, m: int, n: int, z: int) -> tuple[int, int, int]:
+        """Of z products of m rows and n columns."""
+        along_n, along_m = self.tiles(m, n)
+        if self.tile is None:
+            return ceil_div(m * n, BLOCK), 1, z
+        return (along_n * along_m, 1, z) if self.pipelined else (along_n, along_m, z)
+
 
 RUNGS = {
     "naive": Rung(1, ""),
@@ -58,17 +65,21 @@ def rung_named(name: str) -> Rung:
     return RUNGS[name]
 
 
-def fastest(m: int, like: Any, narrow: str = "registers") -> str:
-    """Name of the rung taken for a product of m rows: the fastest that the precision in force and the device allow.
+def fastest(m: int, like: Any, narrow: str = "registers", z: int = 1) -> str:
+    """Name of the rung taken for z products of m rows: the fastest that the precision in force and the device allow.
 
-    `narrow` is the one taken for fewer than 16 rows, of which every tile would be mostly empty.
+    `narrow` is the one taken for fewer than 16 rows, of which every tile would be mostly empty. Where a grid of tiles
+    would be larger than CUDA allows, a thread computes one value.
     """
     precision = precision_in_force()
     if m < 16:
-        return narrow
-    if precision == "float32" or architecture(like) < TENSOR_CORES:
-        return "registers"
-    return f"{precision}_pipeline_64" if m <= 64 else f"{precision}_pipeline"
+        name = narrow
+    elif precision == "float32" or architecture(like) < TENSOR_CORES:
+        name = "registers"
+    else:
+        name = f"{precision}_pipeline_64" if m <= 64 else f"{precision}_pipeline"
+    grid = RUNGS[name].grid(m, 1, z)
+    return name if all(size <= most for size, most in zip(grid, MOST_BLOCKS, strict=True)) else "coalesced"
 
 
 def product(kernel: str, rung: str, m: int, n: int, z: int, *arguments: Any) -> None:
@@ -76,12 +87,7 @@ def product(kernel: str, rung: str, m: int, n: int, z: int, *arguments: Any) -> 
     chosen = rung_named(rung)
     if m * n == 0:
         return
-    along_n, along_m = chosen.tiles(m, n)
-    if chosen.tile is None:
-        grid = (ceil_div(m * n, BLOCK), 1, z)
-    else:
-        grid = (along_n * along_m, 1, z) if chosen.pipelined else (along_n, along_m, z)
-    blocks(kernel + chosen.source, kernel + chosen.suffix, grid, *arguments, block=chosen.threads)
+    blocks(kernel + chosen.source, kernel + chosen.suffix, chosen.grid(m, n, z), *arguments, block=chosen.threads)
 
 
 def split(rung: str, m: int, n: int, k: int) -> tuple[int, int]:

@@ -16,7 +16,10 @@ from minisegnet.cuda.signature import runs_on
 from minisegnet.errors import KernelError
 
 # As NVRTC, nvcc and CuPy understand them. Fast approximations (--use_fast_math) stay off: results are held to NumPy's.
-OPTIONS = ("-std=c++17",)
+# -lineinfo changes no instruction; compute-sanitizer and the profilers name lines of the .cu file by it.
+OPTIONS = ("-std=c++17", "-lineinfo")
+# What CuPy adds on its own, and cannot be talked out of: on a device, numbers nearer to 0 than 1.2e-38 are 0.
+ADDED_BY_CUPY = ("-ftz=true",)
 
 SHARED_WITHOUT_ASKING = 48 * 1024  # bytes of shared memory that a block has without the kernel being set up for more
 

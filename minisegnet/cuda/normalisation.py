@@ -1,4 +1,4 @@
-"""Batch normalisation."""
+"""Batch normalisation, and the running averages that its layer keeps."""
 
 from minisegnet.cuda import arrays
 from minisegnet.cuda.grids import WARP, blocks, four_each, parts_of, thread_each
@@ -25,6 +25,12 @@ def batch_norm2d_backward(dy, saved):
     given = dy, x, mean, var, weight, dweight, dbias, dx, eps, share, x.size, *_sizes(x)[1:]
     _go(x)(SOURCE, "batch_norm2d_backward", x.size, *given)
     return dx, dweight, dbias
+
+
+def average_in(running, batch, weight, scale=1.0):
+    """running = (1 - weight) running + weight scale batch, in place."""
+    given = running, arrays.contiguous(batch), 1 - weight, weight * scale, running.size
+    thread_each("running_average.cu", "running_average", running.size, *given)
 
 
 def _statistics(x):

@@ -13,12 +13,15 @@ from minisegnet.cuda import modules
 from minisegnet.cuda.signature import Kernel, kernel_named, kernels
 from minisegnet.errors import KernelError
 
-_in_force: ContextVar[tuple[dict[str, Path], Counter[str]] | None] = ContextVar("own_kernels", default=None)
+# The file of each kernel that stands in for ours, and the counts of every block that this is inside.
+_in_force: ContextVar[tuple[dict[str, Path], tuple[Counter[str], ...]]] = ContextVar("own_kernels", default=({}, ()))
 
 
 @contextmanager
 def kernels_from(path: str | Path) -> Iterator[Counter[str]]:
     """Let every kernel of your .cu file run in place of ours of that name, inside the block.
+
+    `minisegnet.replace(path)` does this; here the launches are counted for you besides.
 
         with minisegnet.backend("emulator"), kernels_from("mine.cu") as launched:
             trainer.fit()
@@ -39,7 +42,8 @@ def kernels_from(path: str | Path) -> Iterator[Counter[str]]:
             raise KernelError(f"{name} in {own.name} is the name of none of our kernels{meant}")
         _check_parameters(kernel_named(text, name, own.name), ours[name])
     launched: Counter[str] = Counter()
-    token = _in_force.set((dict.fromkeys(names, own), launched))
+    paths, counts = _in_force.get()
+    token = _in_force.set((paths | dict.fromkeys(names, own), (*counts, launched)))
     try:
         yield launched
     finally:
@@ -52,16 +56,16 @@ def kernels_from(path: str | Path) -> Iterator[Counter[str]]:
 
 def path_of_kernel(source: str | Path, kernel: str) -> Path:
     """The file that a launch takes a kernel from: yours where one stands in for ours, else the one that is named."""
-    path, in_force = modules.path_of(source), _in_force.get()
-    if in_force is None or path.parent != modules.kernel_folder():
+    path = modules.path_of(source)
+    if path.parent != modules.kernel_folder():
         return path
-    return in_force[0].get(kernel, path)
+    return _in_force.get()[0].get(kernel, path)
 
 
 def count_launch(kernel: str) -> None:
     """Remember that a kernel was launched."""
-    if in_force := _in_force.get():
-        in_force[1][kernel] += 1
+    for launched in _in_force.get()[1]:
+        launched[kernel] += 1
 
 
 def _ours() -> dict[str, Kernel]:

@@ -4,7 +4,7 @@ import numpy as np
 
 from minisegnet import shapes
 from minisegnet.cuda import arrays
-from minisegnet.cuda.grids import WARP, thread_each, warp_each
+from minisegnet.cuda.grids import WARP, pixel_each, thread_each, warp_each
 from minisegnet.shapes import pair
 
 
@@ -61,5 +61,6 @@ def avg_pool2d_backward(dy, saved):
     shape, sizes = saved
     dy = arrays.contiguous(dy)
     dx = arrays.empty(shape, dy.dtype, like=dy)
-    thread_each("avg_pool2d.cu", "avg_pool2d_backward", dx.size, dy, dx, dx.size, *sizes)
+    N, C, H, W = shape
+    pixel_each("avg_pool2d.cu", "avg_pool2d_backward", H * W, N * C, dy, dx, dx.size, *sizes)
     return dx

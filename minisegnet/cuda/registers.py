@@ -44,18 +44,22 @@ class Usage(NamedTuple):
 def usage(path: Path, architecture: int) -> list[Usage]:
     """What the kernels of a file take on an architecture, those left out that need a higher one.
 
+    Kernels that macros write count too: the compiler reports them, though their names cannot be read from the text.
+
     Raises KernelError with the compiler's message where it does not compile, BackendError without NVRTC.
     """
     text = modules.text_of(path)
     found = [kernel_named(text, name, path.name) for name in kernels(text)]
     names = [kernel.name for kernel in found if kernel.architecture <= architecture]
-    if not names:
+    if found and not names:
         return []
     log = compile_to_cubin(modules.compiled_text(path, architecture), path.name, architecture)
     told = read_log(log)
+    if not told:
+        raise KernelError(f"{path.name} has no kernel; a header is named .cuh")
     if missing := set(names) - set(told):
         raise KernelError(f"{path.name}: the compiler's report lacks {', '.join(sorted(missing))}:\n{log}")
-    return [Usage(path.name, name, f"sm_{architecture}", *told[name]) for name in names]
+    return [Usage(path.name, name, f"sm_{architecture}", *told[name]) for name in dict.fromkeys([*names, *told])]
 
 
 def read_log(log: str) -> dict[str, tuple[int, int, int, int]]:
@@ -93,7 +97,7 @@ def compile_to_cubin(text: str, file: str, architecture: int) -> str:
     Raises KernelError with the compiler's message, BackendError without NVRTC.
     """
     nvrtc = _nvrtc()
-    options = [*modules.OPTIONS, f"-arch=sm_{architecture}", "--ptxas-options=-v"]
+    options = [*modules.OPTIONS, *modules.ADDED_BY_CUPY, f"-arch=sm_{architecture}", "--ptxas-options=-v"]
     program = _call(nvrtc.nvrtcCreateProgram, text.encode(), file.encode(), 0, [], [])
     try:
         [result] = nvrtc.nvrtcCompileProgram(program, len(options), [option.encode() for option in options])

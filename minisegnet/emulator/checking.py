@@ -18,7 +18,7 @@ from minisegnet.emulator.findings import Finding, Teller
 from minisegnet.emulator.launch import prepared
 from minisegnet.emulator.library import Library
 from minisegnet.emulator.memory import Memory
-from minisegnet.emulator.results import Array, Lines, RawFinding, Step, Traffic, fetch
+from minisegnet.emulator.results import WRITE, Array, Lines, RawFinding, Step, Traffic, fetch
 from minisegnet.errors import OptionError
 
 SCHEDULES = {"forward": 0, "reverse": 1, "random": 2, "adversarial": 3}  # Schedule in runtime/machine.h
@@ -123,8 +123,10 @@ def _add(
     raw = fetch(loaded, "emulator_findings", RawFinding)
     barriers, warp_barriers, meetings = ctypes.c_int64(), ctypes.c_int64(), ctypes.c_int64()
     traffic = fetch(loaded, "emulator_traffic", Traffic, barriers, warp_barriers, meetings)
-    sites = {site for finding in raw for site in (finding.first.site, finding.second.site) if site}
-    lines = Lines(loaded).of(sites | {row.site for row in traffic})
+    witnesses = [witness for finding in raw for witness in (finding.first, finding.second) if witness.site]
+    sites = {witness.site for witness in witnesses} | {row.site for row in traffic}
+    writes = {witness.site for witness in witnesses if witness.access == WRITE}
+    lines = Lines(loaded).of(sites, writes | {row.site for row in traffic if row.writes})
     teller = Teller(loaded.source, kernel, grid, block, memory, arrays, lines)
     for finding in map(teller.finding, raw):
         report.findings.append(finding)

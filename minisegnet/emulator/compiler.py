@@ -35,6 +35,10 @@ INSTRUMENTED = (
     "-fsanitize-coverage=trace-pc",
 )
 
+# g++ is to copy a float4 at once (clang++: runtime/vector_types.h); clang++ is to tell of a read before a write.
+OF_GCC = ("-fno-tree-sra",)
+OF_CLANG = ("-mllvm", "-tsan-instrument-read-before-write=1")
+
 
 def compiler_found() -> str | None:
     """The path of the C++ compiler that kernels are compiled with, or None where there is none.
@@ -70,6 +74,13 @@ def identity(path: str) -> str:
     return "\n".join([path, done.stdout, platform.machine(), _processor()])
 
 
+def options(mode: str) -> tuple[str, ...]:
+    """What a file is compiled with in mode "fast", "check" or "trace", besides what all kernels are."""
+    clang = "clang" in identity(compiler())
+    its_own = () if mode == "fast" else OF_CLANG if clang else OF_GCC
+    return (*MODES[mode], *its_own, _for_this_processor())
+
+
 @cache
 def _processor() -> str:
     try:
@@ -79,7 +90,7 @@ def _processor() -> str:
     return "\n".join(sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))}))
 
 
-def for_this_processor() -> str:
+def _for_this_processor() -> str:
     """The option to use all that this processor has."""
     return "-march=native" if platform.machine() in ("x86_64", "AMD64", "i686") else "-mcpu=native"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from minisegnet.emulator.memory import Memory
-from minisegnet.emulator.results import ACCESSES, Array, Line, RawFinding, Witness
+from minisegnet.emulator.results import ACCESSES, LEFT, Array, Line, RawFinding, Witness
 from minisegnet.emulator.source import Source
 
 # What each kind of finding means, and the usual way out.
@@ -111,7 +111,7 @@ class Teller:
         if witness.access >= 0:
             did = ACCESSES[witness.access] + (f" ({size} bytes)" if size not in (0, 4) else "")
         else:
-            did = "left the kernel" if kind == "divergent barrier" and line is None else "stood"
+            did = "left the kernel" if witness.access == LEFT else "stood"
         where = f" at {line}" if line else ""
         text = self.source.line(line.file, line.number) if line else ""
         who = f"thread {self._thread(witness.thread)} of block {self._block(witness.block)}"

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import hashlib
 import os
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
 from minisegnet.emulator import compiler
 from minisegnet.emulator.following import following
-from minisegnet.emulator.source import Kernel, Source, read, rewritten, wrappers
+from minisegnet.emulator.source import Kernel, Source, read, rewritten, with_includes, wrappers
 from minisegnet.errors import KernelError
 
 SUFFIX = ".dylib" if sys.platform == "darwin" else ".so"
@@ -121,22 +122,22 @@ def _stamps(source: Source) -> tuple:
 
 
 def _compiled(source: Source, mode: str) -> Library:
-    runtime = _runtime("fast" if mode == "fast" else "check")
-    options = [*compiler.KERNEL, *_options(mode), *(() if mode == "fast" else compiler.INSTRUMENTED)]
+    runtime = machine("fast" if mode == "fast" else "check")
+    options = [*compiler.KERNEL, *compiler.options(mode), *(() if mode == "fast" else compiler.INSTRUMENTED)]
     numbers = count(1)
+    names = {file: f"{number}_{file.name}" for number, file in enumerate(source.texts)}
     texts = {}
     for file, text in source.texts.items():
-        texts[file] = f'#line 1 "{file}"\n' + rewritten(following(text) if mode == "trace" else text, numbers)
+        text = with_includes(text, {name: names[other] for name, other in source.included[file].items()})
+        texts[file] = f'#line 1 "{file}"\n' + rewritten(following(text) if mode == "trace" else text, numbers) + "\n"
     texts[source.path] += wrappers(source)
     own = [file.read_text(encoding="utf-8") for file in sorted(compiler.RUNTIME.glob("*.h"))]
     key = _key(mode, *options, runtime.name, *map(str, texts), *texts.values(), *own)
 
     def build(folder: Path, target: Path) -> None:
         for file, text in texts.items():
-            place = folder / source.included_as[file].replace("..", "up")
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(text, encoding="utf-8")
-        main = (folder / source.path.name).rename(folder / "kernel.cpp")
+            (folder / names[file]).write_text(text, encoding="utf-8")
+        main = (folder / names[source.path]).rename(folder / "kernel.cpp")
         include = ["-I", str(folder), "-I", str(compiler.RUNTIME), "-include", str(compiler.RUNTIME / "cuda.h")]
         compiler.compile_code([main], ["-c", *options, *include], folder / "kernel.o")
         # Linked without the options of the instrumentation, which would bring in the sanitizers' own libraries.
@@ -147,9 +148,25 @@ def _compiled(source: Source, mode: str) -> Library:
     return Library(source, mode, path, _machine(runtime))
 
 
-def _runtime(mode: str) -> Path:
-    """The library of the machine itself."""
-    options = list(_options(mode))
+_machines: dict[str, ctypes.CDLL] = {}
+
+
+def _machine(path: Path) -> ctypes.CDLL:
+    """The machine in memory. Its name tells all of it: out of whatever folder, it is loaded once.
+
+    The system's loader too goes by the name when a kernel's library asks for the machine, so a second one would run
+    kernels that talk to the first.
+    """
+    if path.name not in _machines:
+        machine = _machines[path.name] = ctypes.CDLL(str(path))
+        machine.emulator_launch.restype = None
+        machine.emulator_free.restype = None
+    return _machines[path.name]
+
+
+def machine(mode: str) -> Path:
+    """The library of the machine itself, which all kernels share, in mode "fast" or "check"."""
+    options = list(compiler.options(mode))
     files = sorted(compiler.RUNTIME.glob("*.cpp"))
     texts = [file.read_text(encoding="utf-8") for file in sorted(compiler.RUNTIME.iterdir()) if file.is_file()]
     name = f"machine_{mode}_{_key(*options, *texts)}{SUFFIX}"
@@ -161,18 +178,6 @@ def _runtime(mode: str) -> Path:
         compiler.compile_code([everything], ["-shared", "-fno-semantic-interposition", *options, naming], target)
 
     return _cached(name, build)
-
-
-@cache
-def _machine(path: Path) -> ctypes.CDLL:
-    machine = ctypes.CDLL(str(path))
-    machine.emulator_launch.restype = None
-    machine.emulator_free.restype = None
-    return machine
-
-
-def _options(mode: str) -> tuple[str, ...]:
-    return (*compiler.MODES[mode], compiler.for_this_processor())
 
 
 # --------------------------------------------------------------------------------------------------------- the cache
@@ -205,17 +210,35 @@ def _key(*parts: str) -> str:
 def _cached(name: str, build: Callable[[Path, Path], None]) -> Path:
     """The file of that name in the cache, built if it is not there.
 
-    It is built in a folder of its own and then renamed, so that processes that build it at once do not disturb each
-    other and none ever sees half a file.
+    It is built in a folder of its own and then renamed, so that none ever sees half a file; other processes that want
+    it wait meanwhile.
     """
     path = cache_folder() / name
     if path.exists():
         return path
-    folder = Path(tempfile.mkdtemp(prefix="building_", dir=path.parent))
-    try:
-        built = folder / name
-        build(folder, built)
-        built.replace(path)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with _alone(path.with_suffix(".lock")):
+        if path.exists():
+            return path
+        folder = Path(tempfile.mkdtemp(prefix="building_", dir=path.parent))
+        try:
+            built = folder / name
+            build(folder, built)
+            built.replace(path)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     return path
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """One process at a time; the lock of one that is killed opens by itself.
+
+    The file goes when the work is done. Who was waiting then holds a lock without a name, and finds the work done.
+    """
+    with lock.open("w") as file:
+        with suppress(OSError):  # of folders that know no locks: the work is done twice, and as well
+            fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ SYMBOLIZERS = ("addr2line", "llvm-addr2line", "gaddr2line")
 
 ACCESSES = ("read", "written", "changed atomically", "written atomically")  # Access in runtime/machine_interface.h
 READ, WRITE, ATOMIC, ATOMIC_WRITE = range(4)
+LEFT = -2  # see Witness in runtime/findings.h
 
 
 class Line(NamedTuple):
@@ -143,11 +144,15 @@ class Lines:
             Line((place.file or b"").decode(), place.line) for place in fetch(library, "emulator_places", Place)
         ]
 
-    def of(self, sites: Iterable[int]) -> dict[int, Line]:
-        """The line of each."""
+    def of(self, sites: Iterable[int], writes: Iterable[int] = ()) -> dict[int, Line]:
+        """The line of each; of a write that of its `=`, where compilers tell the line of the value behind it."""
         sites = set(sites)
         found = {site: self._places[site - TOLD_BY_PLACE] for site in sites if site >= TOLD_BY_PLACE}
         found.update(lines_of_code(self._library.path, frozenset(site for site in sites if site < TOLD_BY_PLACE)))
+        for site in sites.intersection(writes):
+            line = found[site]
+            if self._library.source.code(line.file, line.number - 1).endswith("="):
+                found[site] = Line(line.file, line.number - 1)
         return found
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from minisegnet.cuda.modules import kernel_folder
 from minisegnet.errors import KernelError
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+"([^"]+)"', re.MULTILINE)
@@ -28,11 +29,15 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Source:
-    """A .cu file and the files that it includes, each as it was read."""
+    """A .cu file and the files that it includes, each as it was read.
+
+    texts     by file, the .cu file first
+    included  for each of these files, which file each of its `#include "..."` names
+    """
 
     path: Path
-    texts: dict[Path, str]  # the .cu file first
-    included_as: dict[Path, str]
+    texts: dict[Path, str]
+    included: dict[Path, dict[str, Path]]
 
     @property
     def kernels(self) -> dict[str, Kernel]:
@@ -41,32 +46,45 @@ class Source:
 
     def line(self, file: str, number: int) -> str:
         """The text of one line, without the space around it; empty for a file that is not of this source."""
-        text = self.texts.get(Path(file))
-        lines = text.splitlines() if text is not None else []
-        return lines[number - 1].strip() if 0 < number <= len(lines) else ""
+        return _line(self.texts.get(Path(file), ""), number)
+
+    def code(self, file: str, number: int) -> str:
+        """The same without comments."""
+        return _line(without_comments(self.texts.get(Path(file), "")), number)
+
+
+def _line(text: str, number: int) -> str:
+    lines = text.splitlines()
+    return lines[number - 1].strip() if 0 < number <= len(lines) else ""
 
 
 def read(path: Path) -> Source:
-    """A file with all that it includes by `#include "..."`, as far as it lies beside the file that names it.
+    """A file with all that it includes by `#include "..."`: beside the file that names it, or among our kernels.
 
     Raises KernelError where the file cannot be read.
     """
     path = path.resolve()
     texts: dict[Path, str] = {}
-    included_as: dict[Path, str] = {path: path.name}
+    included: dict[Path, dict[str, Path]] = {}
     waiting = [path]
     while waiting:
         file = waiting.pop(0)
+        if file in texts:
+            continue
         try:
-            texts[file] = file.read_text(encoding="utf-8")
+            texts[file] = file.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as problem:
             raise KernelError(f"cannot read {file}: {problem}") from problem
-        for name in INCLUDE.findall(without_comments(texts[file])):
-            included = (file.parent / name).resolve()
-            if included.is_file() and included not in included_as:
-                included_as[included] = name
-                waiting.append(included)
-    return Source(path, texts, included_as)
+        names = INCLUDE.findall(without_comments(texts[file]))
+        included[file] = {name: found for name in names if (found := _included(name, file.parent)) is not None}
+        waiting += included[file].values()
+    return Source(path, texts, included)
+
+
+def _included(name: str, beside: Path) -> Path | None:
+    """The file that an include names; None where there is none, which the compiler then tells."""
+    places = (folder / name for folder in (beside, kernel_folder()))
+    return next((place.resolve() for place in places if place.is_file()), None)
 
 
 # ---------------------------------------------------------------------------------------------------- reading a text
@@ -191,7 +209,7 @@ def _shared(code: str, start: int, end: int, numbers: count) -> str:
         place = f"{{__FILE__, {line}}}"
         array = f"emulator_array_{number}"
         if dynamic:
-            size = f"{{\"{name}\", {place}, 0, sizeof({kind}), {alignment}, 1, {{}}, emulator::kind<{kind}>()}}"
+            size = f'{{"{name}", {place}, 0, sizeof({kind}), {alignment}, 1, {{}}, emulator::kind<{kind}>()}}'
             parts.append(f"static constexpr emulator::SharedArray {array} = {size};")
             if at_file_scope:
                 parts.append(f"static const emulator::DynamicArray<{kind}> {name}{{{array}}};")
@@ -199,10 +217,15 @@ def _shared(code: str, start: int, end: int, numbers: count) -> str:
                 parts.append(f"{kind}* const {name} = emulator::dynamic_shared<{kind}>({array});")
         else:
             parts.append(f"using emulator_type_{number} = {kind} {extents};")
-            described = f"emulator::describe<emulator_type_{number}>(\"{name}\", {place}, {alignment})"
+            described = f'emulator::describe<emulator_type_{number}>("{name}", {place}, {alignment})'
             parts.append(f"static constexpr emulator::SharedArray {array} = {described};")
             parts.append(f"auto& {name} = emulator::shared<emulator_type_{number}>({array});")
     return " ".join(parts) + "\n" * statement.count("\n")
+
+
+def with_includes(text: str, names: dict[str, str]) -> str:
+    """The text with other names in its `#include "..."`, as far as they are given."""
+    return INCLUDE.sub(lambda found: found[0].replace(found[1], names.get(found[1], found[1])), text)
 
 
 def wrappers(source: Source) -> str:

@@ -101,7 +101,7 @@ def trace(
     loaded, memory, arrays, steps = checking.launch(
         report, Path(source), kernel, grid, block, arguments, shared_bytes, (number, first, last)
     )
-    lines = Lines(loaded).of({step.site for step in steps})
+    lines = Lines(loaded).of({step.site for step in steps}, {step.site for step in steps if step.kind == WRITE})
     teller = Teller(loaded.source, kernel, grids, blocks, memory, arrays, lines)
     moments: list[Moment] = []
     for at in range(first, last + 1):

@@ -3,10 +3,15 @@
 It knows what minisegnet.cuda uses of CuPy and nothing else, so that whatever treats a device's array as NumPy's fails.
 """
 
+import sys
 from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
+
+from minisegnet import emulator
+from minisegnet.cuda import modules
+from minisegnet.cuda.signature import kernels
 
 
 class CUDARuntimeError(RuntimeError):
@@ -62,7 +67,7 @@ class ndarray:  # as CuPy calls it
     nbytes = property(lambda self: self.values.nbytes)
     strides = property(lambda self: self.values.strides)
     flags = property(lambda self: SimpleNamespace(c_contiguous=self.values.flags.c_contiguous))
-    data = property(lambda self: SimpleNamespace(ptr=self.values.__array_interface__["data"][0]))
+    data = property(lambda self: Memory(self.values))
 
     def __len__(self):
         return len(self.values)
@@ -84,11 +89,26 @@ class ndarray:  # as CuPy calls it
     def astype(self, dtype, copy=True):
         return ndarray(self.values.astype(dtype, copy=copy), self.device)
 
+    def set(self, values):
+        assert values.dtype == self.dtype and values.shape == self.shape and values.flags.c_contiguous
+        self.values[...] = values
+
     def view(self, dtype):
         return ndarray(self.values.view(dtype), self.device)
 
     def reshape(self, *shape):
         return ndarray(self.values.reshape(*shape), self.device)
+
+
+class Memory:
+    """What an array begins at."""
+
+    def __init__(self, values):
+        self.values, self.ptr = values, values.__array_interface__["data"][0]
+
+    def memset_async(self, value, size):
+        assert value == 0 and size == self.values.nbytes and self.values.flags.c_contiguous
+        self.values.fill(0)
 
 
 class Function:
@@ -113,12 +133,14 @@ class CuPy:
         self.functions = {}
         self.ndarray = ndarray
         self.cuda = SimpleNamespace(
-            runtime=SimpleNamespace(CUDARuntimeError=CUDARuntimeError),
+            runtime=SimpleNamespace(CUDARuntimeError=CUDARuntimeError, getDeviceCount=lambda: self.devices),
             driver=SimpleNamespace(CUDADriverError=CUDADriverError),
             compiler=SimpleNamespace(CompileException=CompileException),
             memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
         )
         self.run, self.static = run, static
+        self.devices = 1
+        self.copied_back = []  # the shape of every array that was
 
     def RawModule(self, *, code, options):
         self.modules.append((code, options))
@@ -138,7 +160,26 @@ class CuPy:
         return ndarray(np.array(values))
 
     def asnumpy(self, array):
+        self.copied_back.append(array.shape)
         return array.values.copy()
 
 
 HERE = Device()
+
+
+def installed(monkeypatch):
+    """The stand-in as the module CuPy of a test, its kernels computed by the emulator."""
+    files = {name: path for path in modules.kernel_folder().glob("*.cu") for name in kernels(modules.text_of(path))}
+
+    def run(kernel, grid, block, arguments, shared_bytes):
+        parameters = kernels(modules.text_of(files[kernel]))[kernel].parameters
+        values = [
+            value.values if isinstance(value, ndarray) else None if parameter.pointer else value
+            for parameter, value in zip(parameters, arguments, strict=True)
+        ]
+        emulator.run(files[kernel], kernel, grid, block, values, shared_bytes)
+
+    module = CuPy(run)
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    modules._function.cache_clear()
+    return module

@@ -2,18 +2,32 @@
 
 import numpy as np
 import pytest
-from conftest import assert_close
+from conftest import BACKENDS, assert_close, skip_without_compiler
 
 from minisegnet import emulator, numpy_ops, shapes
-from minisegnet.cuda import convolution, ladder, linear
+from minisegnet.cuda import arrays, convolution, ladder, linear
 from minisegnet.cuda.convolution import Sizes
 from minisegnet.cuda.ladder import RUNGS
+from minisegnet.cuda.launcher import architecture
 from minisegnet.cuda.precisions import precision
 from minisegnet.errors import OptionError
 from minisegnet.numpy_ops.convolution import correlate, gather, scatter
 from minisegnet.numpy_ops.windows import Windows
 
-pytestmark = pytest.mark.skipif(emulator.compiler_found() is None, reason="the emulator needs g++ or clang++")
+
+@pytest.fixture(autouse=True)
+def compiler(request):
+    """Every test needs the emulator, but for those that compute on a device."""
+    if "place" not in request.fixturenames:
+        skip_without_compiler("emulator")
+
+
+@pytest.fixture(params=[name for name in BACKENDS if name in ("emulator", "cuda")])
+def place(request):
+    """Brings an array to where the kernels are to compute; None stays None."""
+    skip_without_compiler(request.param)
+    return arrays.to_device if request.param == "cuda" else np.asarray
+
 
 BOUND = 1e-5  # of float32's 6e-8, after sums of some hundred products; rounded operands are rounded for NumPy too
 SCHEDULES = ["forward", "reverse", 7]
@@ -56,23 +70,23 @@ class Case:
         round_ = ROUNDED[RUNGS[rung].precision]
         return [round_(array).astype(np.float64) for array in arrays]
 
-    def check_gather(self, rung):
-        y = convolution.gather(self.image, self.weight, self.out_bias, self.sizes, rung)
+    def check_gather(self, rung, place=np.asarray):
+        y = convolution.gather(*map(place, (self.image, self.weight, self.out_bias)), self.sizes, rung)
         image, weight = self.rounded(rung, self.image, self.weight)
         wanted = gather(image, weight, self.windows, self.out_bias.astype(np.float64))
-        assert_close(y, wanted.astype(np.float32), BOUND, "forward")
+        assert_close(arrays.to_host(y), wanted.astype(np.float32), BOUND, "forward")
 
-    def check_scatter(self, rung):
-        image = convolution.scatter(self.y, self.weight, self.in_bias, self.sizes, rung)
+    def check_scatter(self, rung, place=np.asarray):
+        image = convolution.scatter(*map(place, (self.y, self.weight, self.in_bias)), self.sizes, rung)
         y, weight = self.rounded(rung, self.y, self.weight)
         wanted = scatter(y, weight, self.windows) + self.in_bias[:, None, None]
-        assert_close(image, wanted.astype(np.float32), BOUND, "gradient by input")
+        assert_close(arrays.to_host(image), wanted.astype(np.float32), BOUND, "gradient by input")
 
-    def check_correlate(self, rung):
-        dweight = convolution.correlate(self.y, self.image, self.sizes, rung)
+    def check_correlate(self, rung, place=np.asarray):
+        dweight = convolution.correlate(*map(place, (self.y, self.image)), self.sizes, rung)
         y, image, weight = self.rounded(rung, self.y, self.image, self.weight)
         wanted = correlate(y, image, weight, self.windows)
-        assert_close(dweight, wanted.astype(np.float32), BOUND, "gradient by weight")
+        assert_close(arrays.to_host(dweight), wanted.astype(np.float32), BOUND, "gradient by weight")
 
 
 CASES = {
@@ -96,7 +110,23 @@ CASES = {
 
 @pytest.mark.parametrize("rung", RUNGS)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_convolution(case, rung):
+def test_convolution(case, rung, place):
+    skip_above(rung, place)
+    case.check_gather(rung, place)
+    case.check_scatter(rung, place)
+    case.check_correlate(rung, place)
+
+
+def skip_above(rung, place):
+    """Skip a rung that the device has no tensor cores for."""
+    here = architecture(place(np.zeros(1, np.float32)))
+    if RUNGS[rung].precision != "float32" and here < ladder.TENSOR_CORES:
+        pytest.skip(f"{rung} needs sm_{ladder.TENSOR_CORES} or later; this device is of sm_{here}")
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+def test_nothing_of_an_empty_batch(rung):
+    case = Case((0, 17, 6, 5), (18, 17, 3, 3), padding=1)
     case.check_gather(rung)
     case.check_scatter(rung)
     case.check_correlate(rung)
@@ -128,22 +158,23 @@ def test_many_steps_and_tiles_break_no_rule(rung):
 LAYOUTS = [(False, False), (False, True), (True, False), (True, True)]
 
 
-def check_multiply(M, N, K, layout, rung, bias=True):
+def check_multiply(M, N, K, layout, rung, bias=True, place=np.asarray):
     rng = np.random.default_rng([M, N, K])
     a, b = normal(rng, *((K, M) if layout[0] else (M, K))), normal(rng, *((N, K) if layout[1] else (K, N)))
     bias = normal(rng, N) if bias else None
-    c = linear.multiply(a, b, bias, *layout, rung=rung)
+    c = linear.multiply(place(a), place(b), None if bias is None else place(bias), *layout, rung=rung)
     round_ = ROUNDED[RUNGS[rung].precision]
     A, B = (round_(one).astype(np.float64) for one in (a, b))
     wanted = (A.T if layout[0] else A) @ (B.T if layout[1] else B) + (0 if bias is None else bias)
-    assert_close(c, wanted.astype(np.float32), BOUND)
+    assert_close(arrays.to_host(c), wanted.astype(np.float32), BOUND)
 
 
 @pytest.mark.parametrize("rung", RUNGS)
 @pytest.mark.parametrize("layout", LAYOUTS, ids=["a b", "a b^T", "a^T b", "a^T b^T"])
 @pytest.mark.parametrize("size", [(1, 1, 1), (3, 5, 4), (70, 65, 33), (132, 140, 20), (64, 128, 48), (5, 30, 1500)])
-def test_matrix_product(size, layout, rung):
-    check_multiply(*size, layout, rung)
+def test_matrix_product(size, layout, rung, place):
+    skip_above(rung, place)
+    check_multiply(*size, layout, rung, place=place)
 
 
 def test_matrix_product_without_a_bias():
@@ -233,6 +264,33 @@ def test_the_fastest_rung_that_fits(monkeypatch, name, m, architecture, rung):
     monkeypatch.setattr(ladder, "architecture", lambda like: architecture)
     with precision(name):
         assert ladder.fastest(m, None, narrow="coalesced") == rung
+
+
+@pytest.mark.parametrize(
+    ("m", "z", "rung"),
+    [
+        (65535 * 64, 1, "registers"),
+        (65535 * 64 + 1, 1, "coalesced"),
+        (64, 65535, "registers"),
+        (64, 65536, "coalesced"),
+    ],
+)
+def test_a_grid_too_large_for_tiles_is_of_threads(m, z, rung):
+    assert ladder.fastest(m, np.zeros(1, "f4"), z=z) == rung
+
+
+def test_more_rows_than_tiles_fit_along_a_grid():
+    a, b = np.arange(65535 * 64 + 5, dtype=np.float32)[:, None], np.full((1, 1), 2, np.float32)
+    np.testing.assert_array_equal(linear.multiply(a, b), 2 * a)
+
+
+def test_more_classes_than_fit_along_a_grid():
+    """Stamps 256 apart each way: 65536 classes of pixels, each of one pixel at most."""
+    x, weight = normal(np.random.default_rng(0), 1, 1, 2, 1), np.ones((1, 16, 1, 1), np.float32)
+    y, _ = convolution.conv_transpose2d_forward(x, weight, stride=256)
+    assert y.shape == (1, 16, 257, 1)
+    np.testing.assert_array_equal(y[0, :, [0, 256], 0], np.repeat(x[0, 0], 16, 1))
+    assert not y[0, :, 1:256].any()
 
 
 @pytest.mark.parametrize("name", ["tf32", "bf16"])

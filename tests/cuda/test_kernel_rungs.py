@@ -2,27 +2,38 @@
 
 import numpy as np
 import pytest
-from conftest import assert_close
+from conftest import BACKENDS, assert_close, skip_without_compiler
 
 from minisegnet import emulator, numpy_ops
-from minisegnet.cuda import launcher
-
-pytestmark = pytest.mark.skipif(emulator.compiler_found() is None, reason="the emulator needs g++ or clang++")
+from minisegnet.cuda import arrays, launcher
 
 SUMS = 3e-6  # of float32's 6e-8, after sums in another order
 BLOCK = 64  # threads: two warps, so that small arrays fill several blocks
 NOT_WRITTEN = -12345
 
 
-@pytest.fixture(params=["forward", "reverse", 3], ids=lambda schedule: f"schedule {schedule}")
+SCHEDULES = ["forward", "reverse", 3]
+
+
+@pytest.fixture(params=SCHEDULES + ["cuda"] * ("cuda" in BACKENDS), ids=lambda schedule: f"schedule {schedule}")
 def launch(request):
-    """`launcher.launch` on blocks of 64 threads, every access checked; arrays to be read must stay as they are."""
+    """`launcher.launch` on blocks of 64 threads: in the emulator, every access checked, or on a device and back."""
 
     def checked(source, kernel, grid, *arguments, block=BLOCK):
         with emulator.check(schedule=request.param) as report:
             launcher.launch(source, kernel, grid, block, *arguments)
         assert not report.findings, str(report)
 
+    def brought(source, kernel, grid, *arguments, block=BLOCK):
+        given = [arrays.to_device(one) if arrays.is_array(one) else one for one in arguments]
+        launcher.launch(source, kernel, grid, block, *given)
+        for array, result in zip(arguments, given, strict=True):
+            if arrays.is_array(array):
+                array[...] = arrays.to_host(result)
+
+    if request.param == "cuda":
+        return brought
+    skip_without_compiler("emulator")
     return checked
 
 
@@ -204,6 +215,31 @@ def test_avg_pool2d_of_a_window_a_warp(launch, margin):
     launch("avg_pool2d.cu", "avg_pool2d_forward", threads(count), x, one, *sizes)
     launch("avg_pool2d.cu", "avg_pool2d_forward_warp", threads(32 * count), x, warp, *sizes)
     assert_near([warp], [one])
+
+
+def test_avg_pool2d_backward_of_a_pixel_of_all_maps(launch):
+    rng, maps, H, W, h, w = np.random.default_rng(6), 5, 11, 14, 4, 3
+    dy, one, pixel = normal(rng, maps, h, w), blank(maps, H, W), blank(maps, H, W)
+    sizes = one.size, H, W, h, w, 4, 6, 3, 5, 2, 2, 1, 0
+    launch("avg_pool2d.cu", "avg_pool2d_backward", threads(one.size), dy, one, *sizes)
+    launch("avg_pool2d.cu", "avg_pool2d_backward_maps", (threads(H * W), 2), dy, pixel, *sizes)
+    assert_same([pixel], [one])
+
+
+@pytest.mark.parametrize(("top", "left", "height", "width"), [(0, 0, 11, 14), (3, 5, 7, 9), (10, 0, 1, 14)])
+def test_crop_of_a_pixel_of_all_maps(launch, top, left, height, width):
+    rng, maps, H, W = np.random.default_rng(7), 5, 11, 14
+    x, dy = normal(rng, maps, H, W), normal(rng, maps, height, width)
+    y, dx = ([blank(*array.shape) for _ in range(2)] for array in (dy, x))
+    place = H, W, top, left, height, width
+    for i, (rung, blocks) in enumerate(
+        [("", lambda plane: threads(maps * plane)), ("_maps", lambda plane: (threads(plane), 2))]
+    ):
+        launch("crop.cu", f"crop_forward{rung}", blocks(height * width), x, y[i], y[i].size, *place)
+        launch("crop.cu", f"crop_backward{rung}", blocks(H * W), dy, dx[i], dx[i].size, *place)
+    assert_same([y[1], dx[1]], [y[0], dx[0]])
+    rows, columns = slice(top, top + height), slice(left, left + width)
+    assert_same([y[0], dx[0][:, rows, columns]], [x[:, rows, columns], dy])
 
 
 @pytest.mark.parametrize(("stride", "output"), [((2, 2), (6, 10)), ((1, 3), (3, 15)), ((3, 2), (10, 9))])

@@ -49,6 +49,71 @@ def test_the_table_is_what_our_kernels_take(nvrtc, capsys):
     assert registers.main([]) == 0, capsys.readouterr().err
 
 
+@pytest.fixture
+def folder(nvrtc, monkeypatch, tmp_path):
+    """A folder of kernels with one kernel, of which the table is written."""
+    monkeypatch.setattr(modules, "kernel_folder", lambda: tmp_path)
+    (tmp_path / "sums.cuh").write_text(SUMS)
+    (tmp_path / "mine.cu").write_text(
+        '#include "sums.cuh"\nextern "C" __global__ void mine(const float* x, float* y) { y[threadIdx.x] = sum(x); }\n'
+    )
+    assert registers.main(["--write"]) == 0
+    assert registers.main([]) == 0
+    return tmp_path
+
+
+SUMS = """
+__device__ float sum(const float* x)
+{
+    __shared__ float tile[32];
+    tile[threadIdx.x] = x[threadIdx.x];
+    __syncthreads();
+    return tile[31 - threadIdx.x];
+}
+"""
+
+
+def test_a_kernel_that_grew_fails(folder, capsys):
+    """Be it by a header; and not when that is written to the table."""
+    (folder / "sums.cuh").write_text(SUMS.replace("tile[32]", "tile[64]"))
+    capsys.readouterr()
+    assert registers.main([]) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert told == [
+        f"error: mine of mine.cu for sm_{architecture}: shared 128 -> 256; explain it, and write the table anew with "
+        "--write"
+        for architecture in ARCHITECTURES
+    ]
+    assert registers.main(["--write"]) == 0
+    assert registers.main([]) == 0
+
+
+def test_a_spill_among_our_kernels_fails(folder, capsys):
+    """In a file that is new there; the table is left as it was."""
+    before = (folder / "registers.txt").read_text()
+    (folder / "greedy.cu").write_text(GREEDY)
+    for arguments in ([], ["--write"]):
+        capsys.readouterr()
+        assert registers.main(arguments) == 1
+        assert "greedy of greedy.cu spills" in capsys.readouterr().err
+    assert (folder / "registers.txt").read_text() == before
+
+
+def test_a_spill_in_a_kernel_written_by_a_macro_fails(nvrtc, tmp_path, capsys):
+    path = tmp_path / "macro.cu"
+    head, body = GREEDY.split(' extern "C" '.strip())
+    path.write_text(f'#define KERNEL extern "C" __global__\n{head}KERNEL{body.removeprefix(" __global__")}')
+    assert registers.main([str(path)]) == 1
+    assert "greedy of macro.cu spills" in capsys.readouterr().err
+
+
+def test_a_file_without_a_kernel_is_told(nvrtc, tmp_path):
+    path = tmp_path / "none.cu"
+    path.write_text("__device__ int one() { return 1; }\n")
+    with pytest.raises(KernelError, match=r"none\.cu has no kernel"):
+        registers.usage(path, 75)
+
+
 def test_a_spill_fails(nvrtc, tmp_path, capsys):
     path = tmp_path / "greedy.cu"
     path.write_text(GREEDY)

@@ -65,7 +65,7 @@ extern "C" __global__ void not_in_its_mask(float* y)
 
 extern "C" __global__ void lane_that_left(float* y)
 {
-    if (threadIdx.x == 5) return;
+    if (threadIdx.x == 5) return;                                                  // <-
     y[threadIdx.x] = __shfl_xor_sync(0xffffffffu, 1.0f, 1);                        // <-
 }
 

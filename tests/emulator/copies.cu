@@ -1,5 +1,5 @@
 // cp.async and the tensor cores, as kernels/tensor_core.cuh has them in the emulator; bugs beside right twins.
-#include "tensor_core.h"
+#include "tensor_core.cuh"
 
 extern "C" __global__ void copied_right(const float* x, float* y, int n)
 {

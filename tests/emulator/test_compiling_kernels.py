@@ -252,8 +252,52 @@ def test_a_changed_file_or_header_is_compiled_anew(tmp_path, monkeypatch):
 
 
 @needs_compiler
+def test_a_file_of_your_own_beside_headers_of_ours(tmp_path):
+    """Headers are looked for beside the file that names them, then among ours, whatever their names; a file may start
+    with the mark of its encoding and end within a comment."""
+    (tmp_path / "below").mkdir()
+    (tmp_path / "reduction.cuh").write_text("__device__ inline float twice(float x) { return 2 * x; }  // end")
+    (tmp_path / "below" / "reduction.cuh").write_text("__device__ inline float next(float x) { return x + 1; }")
+    (tmp_path / "below" / "other.cuh").write_text('#include "reduction.cuh"')
+    file = tmp_path / "own.cu"
+    text = (
+        '#include "reduction.cuh"\n#include "below/other.cuh"\n#include "operands.cuh"\n#include "tensor_core.cuh"\n'
+        'extern "C" __global__ void own(float* y) { y[threadIdx.x] = on_16_bytes(y + 1) ? 0 : twice(1) + next(2); } //'
+    )
+    file.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    y = np.zeros(4, np.float32)
+    emulator.run(file, "own", (1,), (4,), [y])
+    assert y.tolist() == [5] * 4
+    with emulator.check() as report:
+        emulator.run(file, "own", (1,), (5,), [y])
+    [finding] = report.findings
+    assert finding.kind == "out of bounds" and [line.number for line in finding.places] == [5]
+
+
+@needs_compiler
+def test_one_machine_for_every_cache(tmp_path, monkeypatch):
+    """A second one in memory would not know the first's threads."""
+    file, machines = tmp_path / "meet.cu", set()
+    for number in range(3):
+        monkeypatch.setenv("MINISEGNET_CACHE", str(tmp_path / str(number)))
+        file.write_text(
+            'extern "C" __global__ void meet(int* y) { __shared__ int a[32]; a[threadIdx.x] = threadIdx.x; '
+            f"__syncthreads(); y[threadIdx.x] = a[31 - threadIdx.x] + {number}; }}"
+        )
+        y = np.zeros(32, np.int32)
+        emulator.run(file, "meet", (1,), (32,), [y])
+        np.testing.assert_array_equal(y, np.arange(32)[::-1] + number)
+        machines.add(library.load(file, "fast").runtime)
+    assert len(machines) == 1
+
+
+@needs_compiler
 def test_processes_compile_at_once(tmp_path):
-    environment = {**os.environ, "MINISEGNET_CACHE": str(tmp_path)}
+    """One of them compiles, and the others wait for it."""
+    log, wrapper = tmp_path / "log", tmp_path / "compiler"
+    wrapper.write_text(f'#!/bin/sh\necho "$@" >> "{log}"\nexec "{emulator.compiler_found()}" "$@"\n')
+    wrapper.chmod(0o755)
+    environment = {**os.environ, "MINISEGNET_CACHE": str(tmp_path / "cache"), "CXX": str(wrapper)}
     text = (
         f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
         "import numpy as np\nfrom small_kernels import run\n"
@@ -261,6 +305,7 @@ def test_processes_compile_at_once(tmp_path):
     )
     processes = [subprocess.Popen([sys.executable, "-c", text], env=environment) for _ in range(3)]
     assert [process.wait(timeout=300) for process in processes] == [0, 0, 0]
+    assert len([line for line in log.read_text().splitlines() if " -c " in line]) == 1
 
 
 @needs_compiler

@@ -11,11 +11,11 @@ static constexpr uint64_t MOST_STEPS = 20'000'000;               // of a thread:
 // Called before every access that the compiler did not put on hold in a register.
 static void accessed(const void* address, size_t bytes, Access access, const void* instruction, bool aligned = true)
 {
-    if (!context) return;                                        // while the library is loaded
-    Multiprocessor& machine = multiprocessor();
+    if (!at_work) return;                                        // while the library is loaded
+    Multiprocessor& machine = *at_work;
     Checker& checks = checker();
     if (machine.is_private(address)) {
-        const int64_t offset = static_cast<const char*>(address) - reinterpret_cast<const char*>(context);
+        const int64_t offset = static_cast<const char*>(address) - reinterpret_cast<const char*>(static_cast<Context*>(at_work));
         if (offset >= 0 && offset < int64_t(sizeof(Context)))
             checks.follow(*machine.current, {checks.sites.of_code(instruction), int32_t(StepKind::builtin), 0, int32_t(bytes),
                                              -1, offset, nullptr, 'u', {}}, address);
@@ -25,10 +25,18 @@ static void accessed(const void* address, size_t bytes, Access access, const voi
     checks.access(*machine.current, address, bytes, access, checks.sites.of_code(instruction), aligned);
 }
 
+// Of any number of bytes: a device takes them word by word.
+static void range_accessed(const void* address, size_t bytes, Access access, const void* instruction)
+{
+    const char* const start = static_cast<const char*>(address);
+    const size_t each = (reinterpret_cast<uintptr_t>(address) | bytes) % 4 ? 1 : 4;
+    for (size_t done = 0; done < bytes; done += each) accessed(start + done, each, access, instruction, false);
+}
+
 static void stepped(const void* instruction)
 {
-    if (!context) return;
-    Multiprocessor& machine = multiprocessor();
+    if (!at_work) return;
+    Multiprocessor& machine = *at_work;
     if (machine.meeting_is_held) return;
     Thread& thread = *machine.current;
     Checker& checks = checker();
@@ -66,6 +74,7 @@ struct OutOfBounds {
 
 using emulator::Access;
 using emulator::accessed;
+using emulator::range_accessed;
 
 extern "C" {
 
@@ -95,29 +104,23 @@ ACCESSES(4)
 ACCESSES(8)
 ACCESSES(16)
 
-void __tsan_read_range(void* address, size_t bytes)
-{
-    if (bytes) accessed(address, bytes, Access::read, CALLER, false);
-}
-void __tsan_write_range(void* address, size_t bytes)
-{
-    if (bytes) accessed(address, bytes, Access::write, CALLER, false);
-}
+void __tsan_read_range(void* address, size_t bytes) { range_accessed(address, bytes, Access::read, CALLER); }
+void __tsan_write_range(void* address, size_t bytes) { range_accessed(address, bytes, Access::write, CALLER); }
 void* __tsan_memcpy(void* to, const void* from, size_t bytes)
 {
-    if (bytes) accessed(from, bytes, Access::read, CALLER, false);
-    if (bytes) accessed(to, bytes, Access::write, CALLER, false);
+    range_accessed(from, bytes, Access::read, CALLER);
+    range_accessed(to, bytes, Access::write, CALLER);
     return std::memcpy(to, from, bytes);
 }
 void* __tsan_memmove(void* to, const void* from, size_t bytes)
 {
-    if (bytes) accessed(from, bytes, Access::read, CALLER, false);
-    if (bytes) accessed(to, bytes, Access::write, CALLER, false);
+    range_accessed(from, bytes, Access::read, CALLER);
+    range_accessed(to, bytes, Access::write, CALLER);
     return std::memmove(to, from, bytes);
 }
 void* __tsan_memset(void* to, int value, size_t bytes)
 {
-    if (bytes) accessed(to, bytes, Access::write, CALLER, false);
+    range_accessed(to, bytes, Access::write, CALLER);
     return std::memset(to, value, bytes);
 }
 void __tsan_init() {}

@@ -60,7 +60,8 @@ void observe_fault(const char* kind, const std::string& what, const Thread* firs
 {
     const auto witness = [](const Thread* thread, Place place) {
         if (!thread) return Witness{};
-        return checker().witness(*thread, place.file ? checker().sites.of_place(place) : 0, -1);
+        return checker().witness(*thread, place.file ? checker().sites.of_place(place) : 0,
+                                 multiprocessor().has_left(*thread) ? Witness::LEFT : Witness::STOOD);
     };
     checker().add(kind, what, witness(first, first_place), witness(second, second_place));
 }

@@ -29,7 +29,7 @@ void now_running(Multiprocessor* machine, bool runs)
 
 static void on_fault(int signal, siginfo_t* information, void*)
 {
-    if (context) multiprocessor().crashed(signal, information->si_addr);
+    if (at_work) at_work->crashed(signal, information->si_addr);
     for (int i = 0; i < 5; i++)                                  // not ours: happens again, and then to whom it belongs
         if (SIGNALS[i] == signal) sigaction(signal, &previous[i], nullptr);
 }
@@ -48,7 +48,7 @@ static void on_interruption(int signal, siginfo_t* information, void* state)
         Multiprocessor* machine = place;
         if (machine && !pthread_equal(machine->processor, pthread_self())) pthread_kill(machine->processor, SIGILL);
     }
-    if (context) multiprocessor().crashed(signal, nullptr);
+    if (at_work) at_work->crashed(signal, nullptr);
 }
 
 CrashGuard::CrashGuard()

@@ -36,16 +36,18 @@ constexpr int warpSize = 32;
 inline void __syncthreads(EMULATOR_CALLER) { emulator::sync_block(1, {file, line}); }
 inline int __syncthreads_or(int predicate, EMULATOR_CALLER)
 {
-    return emulator::sync_block(predicate, {file, line}).in_favour > 0;
+    emulator::sync_block(predicate, {file, line});
+    return emulator::here().votes.in_favour > 0;
 }
 inline int __syncthreads_and(int predicate, EMULATOR_CALLER)
 {
-    const emulator::Votes votes = emulator::sync_block(predicate, {file, line});
-    return votes.in_favour == votes.all;
+    emulator::sync_block(predicate, {file, line});
+    return emulator::here().votes.in_favour == emulator::here().votes.all;
 }
 inline int __syncthreads_count(int predicate, EMULATOR_CALLER)
 {
-    return emulator::sync_block(predicate, {file, line}).in_favour;
+    emulator::sync_block(predicate, {file, line});
+    return emulator::here().votes.in_favour;
 }
 inline void __syncwarp(unsigned mask = 0xffffffffu, EMULATOR_CALLER) { emulator::sync_warp(mask, {file, line}); }
 

@@ -29,8 +29,9 @@ private:
 
 // One of the two sides of a finding. Its twin is in results.py, as are those of Finding and Array.
 struct Witness {
+    static constexpr int32_t STOOD = -1, LEFT = -2;              // instead of an access of memory
     uint32_t site = 0;
-    int32_t access = -1;                                         // an Access; -1: no access of memory
+    int32_t access = STOOD;                                      // or an Access
     int64_t block = -1;                                          // -1: nobody
     int64_t thread = -1;
 };

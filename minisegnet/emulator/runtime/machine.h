@@ -7,13 +7,15 @@
 #include <csignal>
 #include <cstdarg>
 #include <cstdint>
-#include <memory>
+#include <deque>
 #include <mutex>
 #include <string>
 #include <vector>
 
 #include "fibre.h"
 #include "machine_interface.h"
+
+#define EMULATOR_RARE __attribute__((noinline, cold))
 
 namespace emulator {
 
@@ -63,8 +65,8 @@ struct alignas(64) Thread {                                      // what is need
     uint3 index;
     unsigned number;                                             // in its block
     Fibre* fibre = nullptr;                                      // none before its first step and after its last
-    Place place{};                                               // where it waits, or from where it left
-    const char* waits_for = nullptr;
+    Place place{};                                               // where it waits, or did last, or from where it left
+    const char* waits_for = nullptr;                             // or did last; null when it leaves by a return
     std::vector<Copy> copies;
     int committed = 0;                                           // groups of copies
     uint64_t steps = 0;                                          // in check mode
@@ -83,7 +85,7 @@ struct Meeting {
 
 // Each set of lanes is a mask of 32 bits.
 struct Warp {
-    unsigned exists = 0, ready = 0, at_barrier = 0, gone = 0;
+    unsigned exists = 0, ready = 0, gone = 0;
     std::vector<Meeting> meetings;
     void* parcels[32];                                           // a lane is in one meeting at a time
 };
@@ -105,7 +107,7 @@ public:
     void run(Launch& launch);                                    // blocks, until there are none left
 
     // What a kernel asks for (see machine_interface.h).
-    Votes sync_block(int predicate, Place place);
+    void sync_block(int predicate, Place place);
     void meet(unsigned mask, void* parcel, Work work, const char* name, Place place, bool of_all = false);
     void* shared_array(const SharedArray& array);
     void* dynamic_shared_array(const SharedArray& array);
@@ -120,18 +122,20 @@ public:
 
     Thread& thread(unsigned number) { return threads[number]; }
     std::string name_of(const Thread& thread) const;
+    bool has_left(const Thread& thread) const { return warps[thread.warp()].gone >> thread.lane() & 1; }
     void crashed(int signal, void* address);                     // called by the signal's handler
     pthread_t processor;                                         // the thread of the processor that it runs on
 
     // A thread's own variables, and those of the machine.
     bool is_private(const void* address) const
     {
-        return running->owns(address) || address == &context || (address >= this && address < this + 1);
+        return running->owns(address) || (address >= this && address < this + 1);
     }
     unsigned random_number();
 
     Launch* launch = nullptr;
     Thread* current = nullptr;
+    int schedule = FORWARD;
     unsigned count = 0;                                          // threads in a block
     uint64_t block_number = 0;
     bool meeting_is_held = false;                                // no other thread may go on just now
@@ -150,7 +154,13 @@ private:
     Thread* ready_before(unsigned number);
     void hold_if_complete(Warp& warp, Meeting& meeting);
     void release_barrier();
-    [[noreturn]] void stuck();
+    [[noreturn]] EMULATOR_RARE void stop_interrupted();
+    EMULATOR_RARE void barrier_without_all();
+    [[noreturn]] EMULATOR_RARE void other_barrier(Place place);
+    [[noreturn]] EMULATOR_RARE void wrong_mask(unsigned mask, Place place);
+    [[noreturn]] EMULATOR_RARE void other_meeting(const Meeting& meeting, const char* name, Place place);
+    [[noreturn]] EMULATOR_RARE void lanes_missing(const Meeting& meeting);
+    [[noreturn]] EMULATOR_RARE void stuck();
     [[noreturn]] void fault(const char* kind, const std::string& what, const Thread* first, Place first_place,
                             const Thread* second = nullptr, Place second_place = {});
     char* place_shared(const SharedArray& array, size_t bytes);
@@ -161,7 +171,7 @@ private:
 
     std::vector<Thread> threads;
     std::vector<Warp> warps;
-    std::vector<std::unique_ptr<Fibre>> fibres;
+    std::deque<Fibre> fibres;                                    // which never moves them
     std::vector<Fibre*> free_fibres;
     Fibre main;
     Fibre* running = &main;
@@ -170,7 +180,6 @@ private:
     unsigned arrived = 0, gone = 0;
     int in_favour = 0;
     Thread* first_arrived = nullptr;
-    Votes votes{};
 
     struct Placed {
         const SharedArray* array;
@@ -189,7 +198,14 @@ private:
     void* volatile crash_address = nullptr;
 };
 
-inline Multiprocessor& multiprocessor() { return *static_cast<Multiprocessor*>(context); }
+// For what a kernel calls: the one that runs it.
+inline Multiprocessor& multiprocessor()
+{
+    return static_cast<Multiprocessor&>(const_cast<Context&>(here()));
+}
+
+// For what may be called from anywhere: the one that this thread of the processor stands for just now, or null.
+extern __thread Multiprocessor* at_work;
 
 bool interrupted();                                              // by Ctrl-C
 void now_running(Multiprocessor* machine, bool running);         // tells whom Ctrl-C has to stop

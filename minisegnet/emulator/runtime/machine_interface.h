@@ -11,16 +11,10 @@
 // Code of the machine that lies in a kernel's library, and is not the kernel's: its memory accesses are not checked.
 #if defined(__has_attribute) && __has_attribute(no_sanitize_coverage)
 #define EMULATOR_UNCHECKED __attribute__((no_sanitize("thread"), no_sanitize_coverage))
-#elif defined(__clang__)
-#define EMULATOR_UNCHECKED __attribute__((no_sanitize("thread", "coverage")))
+#elif defined(__clang__)                                 // which puts calls around atomics unless all is disabled
+#define EMULATOR_UNCHECKED __attribute__((no_sanitize("thread", "coverage"), disable_sanitizer_instrumentation))
 #else
 #define EMULATOR_UNCHECKED __attribute__((no_sanitize("thread")))
-#endif
-
-#if defined(__ELF__)
-#define EMULATOR_THREAD_LOCAL __thread __attribute__((tls_model("initial-exec")))
-#else
-#define EMULATOR_THREAD_LOCAL __thread
 #endif
 
 namespace emulator {
@@ -30,26 +24,34 @@ struct Place {
     int line;
 };
 
+struct Votes {
+    int in_favour, all;
+};
+
 // What a thread may ask about itself: threadIdx and the like.
 struct Context {
     uint3 thread_index, block_index;
     dim3 block_size, grid_size;
     unsigned lane;
+    Votes votes;                                         // at the block's latest barrier
 };
 
-// Of the CUDA thread that this thread of the processor is running.
-extern EMULATOR_THREAD_LOCAL Context* context;
+// Each CUDA thread runs on a stack that starts at a multiple of its size and has, at its upper end, a pointer to the
+// thread's context: so it is found from any address on the stack. A thread_local would be slower, and of those a process
+// that has loaded many libraries runs out.
+constexpr uintptr_t STACK_BYTES = 128 << 10;
+constexpr uintptr_t STACK_RESERVED = 16;                 // bytes at its upper end, of which the pointer has the first
 
-EMULATOR_UNCHECKED inline const Context& here() { return *context; }
+EMULATOR_UNCHECKED inline const Context& here()
+{
+    const uintptr_t upper_end = (reinterpret_cast<uintptr_t>(__builtin_frame_address(0)) | (STACK_BYTES - 1)) + 1;
+    return **reinterpret_cast<const Context**>(upper_end - STACK_RESERVED);
+}
 
 // ------------------------------------------------------------------------------------------------------ waiting
 
-struct Votes {
-    int in_favour, all;
-};
-
-// __syncthreads: returns when every thread of the block has come here.
-Votes sync_block(int predicate, Place place);
+// __syncthreads: returns when every thread of the block has come here; their votes are then in the context.
+void sync_block(int predicate, Place place);
 
 // A meeting of the lanes in `mask`: each brings a parcel, a pointer to something of its own. The last lane to arrive
 // calls work(parcels, present) for all of them, and then all go on. `name` is what the kernel's author called it.

@@ -5,12 +5,12 @@
 
 namespace emulator {
 
-EMULATOR_THREAD_LOCAL Context* context = nullptr;
+__thread Multiprocessor* at_work = nullptr;
 
 void Multiprocessor::run(Launch& its_launch)
 {
     prepare(its_launch);
-    context = this;
+    at_work = this;
     if (sigsetjmp(escape, 1) == 0) {
         now_running(this, true);
         uint64_t number;
@@ -20,12 +20,13 @@ void Multiprocessor::run(Launch& its_launch)
     }
     now_running(this, false);
     if (launch->stopped) reclaim_fibres();
-    context = nullptr;
+    at_work = nullptr;
 }
 
 void Multiprocessor::prepare(Launch& its_launch)
 {
     launch = &its_launch;
+    schedule = launch->request.schedule;
     const Request& request = launch->request;
     grid_size = {request.grid[0], request.grid[1], request.grid[2]};
     block_size = {request.block[0], request.block[1], request.block[2]};
@@ -56,14 +57,14 @@ void Multiprocessor::run_block(uint64_t number)
                    unsigned(number / grid_size.x / grid_size.y)};
     for (Warp& warp : warps) {
         warp.ready = warp.exists;
-        warp.at_barrier = warp.gone = 0;
+        warp.gone = 0;
         warp.meetings.clear();
     }
     arrived = gone = 0;
     in_favour = 0;
     clear_shared_arrays();
     observe_block_begin(*this);
-    current = &threads[launch->request.schedule == REVERSE ? 0 : count - 1];
+    current = &threads[schedule == REVERSE ? 0 : count - 1];
     go_on_with(*next_ready());                                   // returns when the last thread has ended, or all must stop
     if (!launch->stopped) observe_block_end();
 }
@@ -74,6 +75,7 @@ void Multiprocessor::fibre_main()
         Multiprocessor& machine = multiprocessor();
         Thread& thread = *machine.current;
         thread.place = {};
+        thread.waits_for = nullptr;
         thread.copies.clear();
         thread.committed = 0;
         thread.steps = 0;
@@ -86,6 +88,7 @@ void Multiprocessor::fibre_main()
 void Multiprocessor::thread_ended()
 {
     Thread& ended = *current;
+    if (ended.waits_for) ended.place = {};                       // where it last waited, and not from where it left
     observe_thread_end(ended);
     Fibre* fibre = ended.fibre;
     ended.fibre = nullptr;
@@ -133,6 +136,7 @@ void Multiprocessor::wait()
 {
     Thread* next = next_ready();
     if (!next) stuck();
+    if (const unsigned then = next->number + 1; then < count && threads[then].fibre) threads[then].fibre->fetch_into_cache();
     go_on_with(*next);
 }
 
@@ -145,26 +149,24 @@ void Multiprocessor::let_others_go_on()
 void Multiprocessor::breathe()
 {
     if (++breaths % 64) return;
-    if (interrupted()) stop("interrupted");
+    if (interrupted()) stop_interrupted();
     let_others_go_on();
 }
+
+void Multiprocessor::stop_interrupted() { stop("interrupted"); }
 
 // ------------------------------------------------------------------------------------------------------ whose turn it is
 
 Thread* Multiprocessor::next_ready()
 {
-    switch (launch->request.schedule) {
-    case FORWARD: return ready_after(current->number);
-    case REVERSE: return ready_before(current->number);
-    default: return ready_after(random_number() % count);
-    }
+    if (schedule == FORWARD) return ready_after(current->number);
+    return schedule == REVERSE ? ready_before(current->number) : ready_after(random_number() % count);
 }
 
 // The first ready thread after that number, round the block.
 Thread* Multiprocessor::ready_after(unsigned number)
 {
-    const unsigned size = unsigned(warps.size()), start = number / 32;
-    const unsigned after = number % 32 == 31 ? 0 : ~0u << (number % 32 + 1);
+    const unsigned size = unsigned(warps.size()), start = number / 32, after = ~1u << number % 32;
     if (const unsigned ready = warps[start].ready & after) return &threads[start * 32 + __builtin_ctz(ready)];
     for (unsigned step = 1, warp = start; step <= size; step++) {
         warp = warp + 1 == size ? 0 : warp + 1;
@@ -198,8 +200,8 @@ unsigned Multiprocessor::random_number()                         // xorshift
 Fibre* Multiprocessor::free_fibre()
 {
     if (free_fibres.empty()) {
-        fibres.push_back(std::make_unique<Fibre>(fibre_main, int(fibres.size())));
-        return fibres.back().get();
+        fibres.emplace_back(fibre_main, static_cast<Context*>(this), int(fibres.size()));
+        return &fibres.back();
     }
     Fibre* fibre = free_fibres.back();
     free_fibres.pop_back();
@@ -209,9 +211,9 @@ Fibre* Multiprocessor::free_fibre()
 void Multiprocessor::reclaim_fibres()
 {
     free_fibres.clear();
-    for (auto& fibre : fibres) {
-        fibre->restart();
-        free_fibres.push_back(fibre.get());
+    for (Fibre& fibre : fibres) {
+        fibre.restart();
+        free_fibres.push_back(&fibre);
     }
     for (Thread& thread : threads) thread.fibre = nullptr;
     running = &main;

@@ -10,11 +10,18 @@ namespace emulator {
 
 static constexpr size_t STATIC_LIMIT = 48 << 10, LIMIT = 227 << 10;      // in bytes, of the largest devices
 
+// In check mode arrays lie so far apart that one does not run into the next, and on a boundary no better than was asked for.
 #ifdef EMULATOR_CHECK
-static constexpr size_t RESERVED = 64 << 20, DISTANCE = 1 << 20;         // so far apart that one does not run into the next
+static constexpr size_t RESERVED = 64 << 20, DISTANCE = 1 << 20;
+static size_t first_place(size_t used, size_t alignment)
+{
+    return (used + DISTANCE + 2 * alignment - 1) / (2 * alignment) * (2 * alignment) + alignment;
+}
 #else
 static constexpr size_t RESERVED = 512 << 10, DISTANCE = 0;
+static size_t first_place(size_t used, size_t) { return (used + 127) / 128 * 128; }
 #endif
+static constexpr size_t DYNAMIC_ALIGNMENT = 16;                          // of a dynamic array, whatever is asked for
 
 void* Multiprocessor::shared_array(const SharedArray& array)
 {
@@ -44,8 +51,7 @@ char* Multiprocessor::place_shared(const SharedArray& array, size_t bytes)
               text("the kernel declares %zu bytes of shared arrays and is given %u more: a block has %zu, of which %zu may "
                    "be declared with their size", declared, launch->request.shared_bytes, LIMIT, STATIC_LIMIT),
               current, array.place);
-    const size_t alignment = std::max<size_t>(array.alignment, 128);
-    const size_t offset = (shared_used + DISTANCE + alignment - 1) / alignment * alignment;
+    const size_t offset = first_place(shared_used, array.bytes ? array.alignment : std::max(array.alignment, DYNAMIC_ALIGNMENT));
     shared_used = offset + bytes;
     if (shared_used + DISTANCE > RESERVED) fault("shared memory", "the kernel has too many shared arrays", current, array.place);
     char* address = shared_memory + offset;

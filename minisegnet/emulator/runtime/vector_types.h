@@ -2,8 +2,8 @@
 #pragma once
 
 // In check mode a vector is copied as one value of its whole size, so that reading a float4 is seen as one request for 16
-// bytes; in fast mode the compiler may do as it likes.
-#ifdef EMULATOR_CHECK
+// bytes: g++, where it optimises, is told so by an option (compiler.py). In fast mode the compiler may do as it likes.
+#if defined(EMULATOR_CHECK) && (defined(__clang__) || !defined(__OPTIMIZE__))
 #define EMULATOR_COPIED_WHOLE(Name, bytes)                                                                  \
     typedef unsigned char Whole __attribute__((vector_size(bytes), may_alias));                             \
     Name() = default;                                                                                       \
