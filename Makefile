@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench notebooks clean
+.PHONY: help demo test lint bench kernels gpu notebooks clean
 .NOTPARALLEL:
 
 help:
@@ -17,6 +17,8 @@ help:
 	@echo "make test      run the tests; those marked torch run only where PyTorch is installed"
 	@echo "make lint      check style with ruff and types with mypy"
 	@echo "make bench     run every benchmark, each writing its table"
+	@echo "make kernels   compile the CUDA kernels without a GPU; registers and spills against kernels/registers.txt"
+	@echo "make gpu       on an NVIDIA GPU: run the tests, look for rules broken, measure into results/cuda/"
 	@echo "make notebooks  make the lessons' .ipynb files from their sources"
 	@echo "make clean     remove .venv, builds and caches; keeps runs/"
 	@echo
@@ -33,8 +35,20 @@ lint: $(VENV)/lint.stamp
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 
+# All that needs no GPU.
 bench: $(VENV)/demo.stamp
-	@set -e; for benchmark in $(sort $(wildcard benchmarks/*.py)); do echo "== $$benchmark"; $(RUN) $$benchmark; done
+	@set -e; for benchmark in $(sort $(filter-out benchmarks/cuda_%,$(wildcard benchmarks/*.py))); do echo "== $$benchmark"; $(RUN) $$benchmark; done
+
+kernels: $(VENV)/kernels.stamp
+	$(RUN) -m minisegnet.cuda.registers
+
+# Two processes: each holds memory of the GPU for itself. The benchmark compares with PyTorch where that sees the GPU:
+# $(VENV)/bin/python -m pip install torch
+gpu: $(VENV)/gpu.stamp
+	$(RUN) -m minisegnet.cuda.device
+	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n 2
+	$(RUN) tests/cuda/sanitize.py
+	$(RUN) benchmarks/cuda_kernels.py --write
 
 notebooks: $(VENV)/test.stamp
 	$(RUN) notebooks/build.py
@@ -65,6 +79,23 @@ $(VENV)/demo.stamp: $(VENV)/venv.stamp setup.py
 $(VENV)/test.stamp: $(VENV)/venv.stamp setup.py
 	$(PIP) --editable '.[test]'
 	@touch $(VENV)/demo.stamp $@
+
+$(VENV)/kernels.stamp: $(VENV)/venv.stamp setup.py
+	$(PIP) --editable '.[kernels]'
+	@touch $(VENV)/demo.stamp $@
+
+# CuPy is built for one version of CUDA: the driver's, as nvidia-smi tells it.
+$(VENV)/gpu.stamp: $(VENV)/venv.stamp setup.py
+	@version=$$(nvidia-smi 2> /dev/null | sed -n 's/.*CUDA Version: *\([0-9]*\).*/\1/p'); \
+	case "$$version" in \
+	    12) extra=cuda12 ;; \
+	    1[3-9]) extra=cuda13 ;; \
+	    "") echo "make gpu needs an NVIDIA GPU, and nvidia-smi finds none here; make test runs the kernels without one"; exit 1 ;; \
+	    *) echo "make gpu needs a driver for CUDA 12 or later, and nvidia-smi tells of $$version: install a later driver"; exit 1 ;; \
+	esac >&2; \
+	echo "$(PIP) --editable .[test,$$extra]"; \
+	$(PIP) --editable ".[test,$$extra]"
+	@touch $(VENV)/demo.stamp $(VENV)/test.stamp $@
 
 $(VENV)/lint.stamp: $(VENV)/venv.stamp setup.py
 	$(PIP) --editable '.[lint]'

@@ -32,7 +32,7 @@ setup(
     ],
     packages=[*find_packages(include=["minisegnet", "minisegnet.*"]), "minisegnet.kernels"],
     package_dir={"minisegnet.kernels": "kernels"},
-    package_data={"minisegnet.kernels": ["*.cu", "*.cuh"]},
+    package_data={"minisegnet.kernels": ["*.cu", "*.cuh", "registers.txt"], "minisegnet.emulator": ["runtime/*"]},
     python_requires=">=3.10",
     install_requires=[
         "numpy>=1.26",
@@ -43,8 +43,9 @@ setup(
         "threadpoolctl>=3.2",
     ],
     extras_require={
-        "cuda12": ["cupy-cuda12x>=13.0"],
-        "cuda13": ["cupy-cuda13x>=13.6"],
+        # By the driver: nvidia-smi tells the version of CUDA. [ctk] brings NVRTC and the libraries along.
+        "cuda12": ["cupy-cuda12x[ctk]>=14.0"],
+        "cuda13": ["cupy-cuda13x[ctk]>=14.0"],
         "test": [
             "pytest>=8.0",
             "pytest-xdist>=3.6",
@@ -57,6 +58,11 @@ setup(
             "setuptools>=77",
         ],
         "torch": ["torch==2.13.0"],
+        # The table of registers (make kernels): its numbers belong to one version of the compiler.
+        "kernels": [
+            "nvidia-cuda-nvrtc==13.5.*; sys_platform == 'linux'",
+            "cuda-bindings>=13,<14; sys_platform == 'linux'",
+        ],
         "lint": ["ruff>=0.9", "mypy>=1.14"],
     },
     entry_points={"console_scripts": ["minisegnet = minisegnet.cli:main"]},

@@ -1,7 +1,7 @@
 // Max-unpooling: y[n, c, indices[i]] = x[i], zeros elsewhere; backward: dx[i] = dy[n, c, indices[i]].
 //   1  one thread a pooled value; y is zeroed beforehand, and no two threads share a place, since indices are distinct
-//   2  the same, four values a thread by 16-byte reads       fewer, wider reads of x and indices (backward: writes of dx);
-//                                                            the scattered side stays as it is
+//   2  the same, four values a thread by 16-byte reads      fewer, wider reads of x and indices (backward: writes of
+//                                                           dx); the scattered side stays as it is
 //
 // x, indices, dx   (N, C, h, w) contiguous, on a 16-byte boundary for rung 2; count = N C h w, pooled = h w
 // y, dy            (N, C, H, W) contiguous, of at most 2^30 values, so that an int counts them; plane = H W

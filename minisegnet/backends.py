@@ -5,16 +5,20 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minisegnet.errors import BackendError, DtypeError, ShapeError
+from minisegnet.errors import BackendError
 
 # Each backend is a module holding `<operation>_forward` and `<operation>_backward` for every operation.
-BACKENDS = {"reference": "minisegnet.reference", "numpy": "minisegnet.numpy_ops"}
+BACKENDS = {"numpy": "minisegnet.numpy_ops", "reference": "minisegnet.reference", "emulator": "minisegnet.cuda"}
+
+# CuPy arrays are computed on where they lie, by the kernels that the emulator runs on NumPy arrays.
+ON_DEVICE = {"cuda": "minisegnet.cuda"}
 
 _backend_in_force: ContextVar[str] = ContextVar("backend", default="numpy")
 _replacements: ContextVar[dict[str, Maker]] = ContextVar("replacements")
@@ -38,16 +42,24 @@ class Cache(NamedTuple):
     output: tuple  # shape of the output that dy is the gradient by
     dtype: np.dtype
     inputs: tuple  # shapes of the differentiable inputs, None where one was not given
+    device: Any  # CuPy's, on which the arrays lie; None in the computer's memory
 
 
 @contextmanager
 def backend(name: str) -> Iterator[None]:
     """Let the named backend compute every operation on NumPy arrays inside the block.
 
+    Arrays on a device are computed on there, whatever backend is in force.
+
     Raises BackendError for an unknown name.
     """
+    if name in ON_DEVICE:
+        raise BackendError(
+            f"{name} computes on arrays that lie on a device, and on none else: bring a network there by "
+            f"graph.to({name!r}), or run the same kernels on NumPy arrays by backend('emulator')"
+        )
     if name not in BACKENDS:
-        raise BackendError(f"unknown backend {name!r}: choose one of {', '.join(sorted(BACKENDS))}")
+        raise BackendError(f"unknown backend {name!r}: choose one of {', '.join(BACKENDS)}")
     token = _backend_in_force.set(name)
     try:
         yield
@@ -61,8 +73,8 @@ def backend_in_force() -> str:
 
 
 @contextmanager
-def replace(**functions: Callable) -> Iterator[None]:
-    """Let your own functions compute an operation inside the block, in every layer and network.
+def replace(*kernels: str | Path, **functions: Callable) -> Iterator[None]:
+    """Let your own functions, or your own kernels, compute inside the block, in every layer and network.
 
         with minisegnet.replace(conv2d_forward=mine, conv2d_backward=mine_too):
             trainer.fit()
@@ -71,7 +83,13 @@ def replace(**functions: Callable) -> Iterator[None]:
     wrote them, defaults filled in: arrays by position, options by keyword. Both halves are replaced together, since
     the backward pass reads the cache of its own forward pass. Its results are checked for shape and type.
 
-    Raises BackendError for a name that is no operation, a missing half, or a signature that cannot be called so.
+    Files of kernels are given by their paths: each kernel in them runs wherever ours of that name is launched.
+
+        with minisegnet.backend("emulator"), minisegnet.replace("mine.cu"):
+            trainer.fit()
+
+    Raises BackendError for a name that is no operation, a missing half, or a signature that cannot be called so, and
+    KernelError as `cuda.own_kernels.kernels_from`.
     """
     from minisegnet import functional
 
@@ -90,11 +108,16 @@ def replace(**functions: Callable) -> Iterator[None]:
                 f"replace: {operation}_{missing.pop()} is missing; the two halves share a cache, so replace both"
             )
         makers[operation] = Maker(f"your {operation}", halves["forward"], halves["backward"], replaces=True)
-    token = _replacements.set(makers)
-    try:
-        yield
-    finally:
-        _replacements.reset(token)
+    with ExitStack() as files:
+        for path in kernels:
+            from minisegnet.cuda.own_kernels import kernels_from
+
+            files.enter_context(kernels_from(path))
+        token = _replacements.set(makers)
+        try:
+            yield
+        finally:
+            _replacements.reset(token)
 
 
 def _check_signature(name: str, function: Callable, contract: Callable, arrays: int) -> None:
@@ -137,26 +160,14 @@ def pretend_replaced(operations: tuple[str, ...]) -> Iterator[None]:
         _replacements.reset(token)
 
 
-def maker_of(operation: str) -> Maker:
-    """The pair of functions that computes an operation on NumPy arrays here."""
+def maker_of(operation: str, on_device: bool = False) -> Maker:
+    """The pair of functions that computes an operation here, on NumPy arrays or on those on a device."""
     replacement = replacement_of(operation)
     if replacement is not None:
         return replacement
-    name = backend_in_force()
-    module = importlib.import_module(BACKENDS[name])
+    name = "cuda" if on_device else backend_in_force()
+    module = importlib.import_module((BACKENDS | ON_DEVICE)[name])
     forward = getattr(module, f"{operation}_forward", None)
     if forward is None:
         raise BackendError(f"the {name} backend has no {operation}")
     return Maker(name, forward, getattr(module, f"{operation}_backward", None))
-
-
-def check_result(who: str, array: Any, shape: tuple, dtype: np.dtype) -> np.ndarray:
-    """Hold a replacement's array against the contract, and make it C-contiguous."""
-    if not isinstance(array, np.ndarray | np.generic):
-        raise DtypeError(f"{who} must be a NumPy array of shape {shape}; got {type(array).__name__}")
-    if array.shape != tuple(shape):
-        raise ShapeError(f"{who} must have shape {tuple(shape)}; got {array.shape}")
-    if array.dtype != dtype:
-        reason = ", as the input is" if dtype.kind == "f" else ""
-        raise DtypeError(f"{who} must be {dtype}{reason}; got {array.dtype}")
-    return np.asarray(array, order="C")

@@ -8,7 +8,8 @@ import numpy as np
 
 from minisegnet import shapes
 from minisegnet.backends import backend_in_force
-from minisegnet.errors import DtypeError, IndicesError, LabelError, OptionError, ShapeError
+from minisegnet.cuda.arrays import device_of, is_array, is_device, place_of, to_device
+from minisegnet.errors import BackendError, DtypeError, IndicesError, LabelError, OptionError, ShapeError
 
 
 def shape(array: Any) -> tuple[int, ...] | None:
@@ -17,28 +18,49 @@ def shape(array: Any) -> tuple[int, ...] | None:
 
 
 def floats(optional: tuple[str, ...] = (), **arrays: Any) -> None:
-    """Arrays (None passes for those named as optional) of one float type that the backend in force computes with."""
+    """Arrays (None passes for those named as optional) in one place, of one float type that is computed with there."""
     first_name, first = "", None
     for name, array in arrays.items():
         if array is None and name in optional:
             continue
-        if not isinstance(array, np.ndarray):
+        if not is_array(array):
             raise DtypeError(f"{name} must be a NumPy array; got {type(array).__name__}")
-        allowed = array.dtype.kind == "f" if backend_in_force() == "reference" else array.dtype in ("f4", "f8")
+        any_float = backend_in_force() == "reference" and not is_device(array)
+        allowed = array.dtype.kind == "f" if any_float else array.dtype in ("f4", "f8")
         if not allowed or not array.dtype.isnative:
             raise DtypeError(f"{name} must be float32 or float64; got {array.dtype}; use {name}.astype('float32')")
         if first is None:
             first_name, first = name, array
-        elif array.dtype != first.dtype:
+            continue
+        same_place(first_name, first, name, array)
+        if array.dtype != first.dtype:
             raise DtypeError(f"{name} is {array.dtype} and {first_name} is {first.dtype}; give both the same type")
 
 
-def gradient(operation: str, dy: Any, output: tuple, dtype: np.dtype) -> np.ndarray:
-    """dy as an array of the output's shape and type (a number passes for a loss)."""
+def same_place(first_name: str, first: Any, name: str, array: Any) -> None:
+    """Two arrays in the computer's memory, or on one device."""
+    if place_of(first) != place_of(array):
+        raise BackendError(
+            f"{name} lies {place_of(array)} and {first_name} {place_of(first)}; bring both to one place, with "
+            "minisegnet.cuda.arrays.to_device or to_host, or graph.placed(array)"
+        )
+
+
+def gradient(operation: str, dy: Any, output: tuple, dtype: np.dtype, device: Any) -> Any:
+    """dy as an array of the output's shape and type, on its device (a number passes for a loss)."""
     if isinstance(dy, int | float | np.generic) and output == ():
         dy = np.asarray(dy, dtype)
-    if not isinstance(dy, np.ndarray):
+        if device is not None:
+            with device:
+                dy = to_device(dy)
+    if not is_array(dy):
         raise DtypeError(f"{operation}_backward: dy must be a NumPy array; got {type(dy).__name__}")
+    if device_of(dy) != device:
+        where = "in the computer's memory" if device is None else f"on {device}"
+        raise BackendError(
+            f"{operation}_backward: dy lies {place_of(dy)} and what {operation}_forward was given {where}; bring dy "
+            "there, with minisegnet.cuda.arrays.to_device or to_host, or graph.placed(dy)"
+        )
     if dy.shape != output:
         raise ShapeError(f"{operation}_backward: dy must have the output's shape {output}; got {dy.shape}")
     if dy.dtype != dtype:
@@ -69,20 +91,21 @@ def same_shape(wanted_name: str, wanted: Any, **arrays: Any) -> None:
 
 def integers(name: str, array: Any) -> None:
     """An array of any integer type."""
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
-        given = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+    if not is_array(array) or array.dtype.kind not in "iu":
+        given = array.dtype if is_array(array) else type(array).__name__
         raise DtypeError(f"{name} must be a NumPy array of integers; got {given}")
 
 
 def labels(operation: str, logits: Any, labels: Any, ignore_index: int | None) -> None:
-    """Labels (N, ...) that fit logits (N, C, ...) and lie inside the classes."""
+    """Labels (N, ...) that fit logits (N, C, ...) and lie inside the classes (on a device, the loss's kernel looks)."""
     integers("labels", labels)
+    same_place("logits", logits, "labels", labels)
     if logits.ndim < 2 or labels.shape != logits.shape[:1] + logits.shape[2:]:
         raise ShapeError(
             f"{operation} takes logits (N, C, ...) and labels (N, ...); got {logits.shape} and {labels.shape}"
         )
     classes = logits.shape[1]
-    if labels.size == 0 or (labels.min() >= 0 and labels.max() < classes):
+    if is_device(labels) or labels.size == 0 or (labels.min() >= 0 and labels.max() < classes):
         return
     stray = (labels < 0) | (labels >= classes)
     if ignore_index is not None:
@@ -101,12 +124,13 @@ def labels(operation: str, logits: Any, labels: Any, ignore_index: int | None) -
 
 
 def indices(x: Any, indices: Any, output: tuple) -> None:
-    """Unpooling indices of x's shape, inside the plane and distinct in each."""
+    """Unpooling indices of x's shape, inside the plane and distinct in each (not looked at on a device)."""
     integers("indices", indices)
+    same_place("x", x, "indices", indices)
     if indices.shape != x.shape:
         raise ShapeError(f"max_unpool2d: x has shape {x.shape} and indices {indices.shape}; they must be the same")
     N, C, H, W = output
-    if indices.size == 0:
+    if is_device(indices) or indices.size == 0:
         return
     if indices.min() < 0 or indices.max() >= H * W:
         where = tuple(int(i) for i in np.argwhere((indices < 0) | (indices >= H * W))[0])
@@ -183,3 +207,18 @@ def not_negative(operation: str, **values: float) -> None:
     for name, value in values.items():
         if not value >= 0:
             raise OptionError(f"{operation}: {name} must be at least 0; got {value!r}")
+
+
+def result(who: str, array: Any, shape: tuple, dtype: np.dtype, device: Any) -> Any:
+    """A replacement's array held against the contract, and made C-contiguous."""
+    if isinstance(array, np.generic):
+        array = np.asarray(array)
+    if not is_array(array) or device_of(array) != device:
+        kind = "NumPy" if device is None else "CuPy"
+        raise DtypeError(f"{who} must be a {kind} array of shape {shape}; got {type(array).__name__}")
+    if array.shape != tuple(shape):
+        raise ShapeError(f"{who} must have shape {tuple(shape)}; got {array.shape}")
+    if array.dtype != dtype:
+        reason = ", as the input is" if dtype.kind == "f" else ""
+        raise DtypeError(f"{who} must be {dtype}{reason}; got {array.dtype}")
+    return array if array.flags.c_contiguous else array.copy(order="C")

@@ -43,3 +43,7 @@ class CheckpointError(MinisegnetError, ValueError):
 
 class WorkerError(MinisegnetError, RuntimeError):
     """A worker process that died or raised, or workers that cannot go on together."""
+
+
+class KernelError(MinisegnetError, RuntimeError):
+    """A CUDA kernel that does not compile, is launched with arguments that do not fit it, or fails while it runs."""

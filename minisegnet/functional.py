@@ -7,8 +7,12 @@ An operation is a pair of pure functions, the same on every backend:
 
 `dy` is the gradient of the loss by `y` (of an output that is several arrays: by the first). Gradients come back in the
 order in which the docstring names the differentiable inputs; an input given as None has the gradient None. Arrays are
-(N, C, H, W) unless said otherwise, float32 or float64 (the reference takes any float type), of any strides; results
-are C-contiguous. Arguments are never changed, but a cache may hold them: change none before its backward pass.
+(N, C, H, W) unless said otherwise, float32 or float64 (the reference takes any float type, kernels float32 alone), of
+any strides; results are C-contiguous. Arguments are never changed, but a cache may hold them: change none before its
+backward pass.
+
+NumPy arrays are computed on by the backend in force, CuPy arrays by kernels on the device on which all of them lie.
+What would have to be copied back to be checked is not checked there: see `check_labels`.
 
 Every operation raises ShapeError, DtypeError or OptionError for arguments that do not fit.
 """
@@ -20,7 +24,8 @@ from typing import Any
 import numpy as np
 
 from minisegnet import checks, shapes
-from minisegnet.backends import Cache, check_result, maker_of
+from minisegnet.backends import Cache, maker_of
+from minisegnet.cuda import arrays as places
 from minisegnet.errors import BackendError, ShapeError
 
 # Every operation, and how many of its arguments are arrays (a replacement gets those by position, options by name).
@@ -42,15 +47,16 @@ def run_forward(
     differentiable  how many of the arrays, from the first, have gradients
     integers        the positions of outputs that are integers, of any type
     """
-    maker = maker_of(operation)
-    answer = maker.forward(*arrays, **options)
     first = arrays[0][0] if isinstance(arrays[0], list) else arrays[0]
+    device = places.device_of(first)
+    maker = maker_of(operation, on_device=device is not None)
+    answer = maker.forward(*arrays, **options)
     if maker.replaces:
-        answer = _checked_forward(maker.name, answer, outputs, integers, first.dtype)
+        answer = _checked_forward(maker.name, answer, outputs, integers, first)
     output, saved = answer
     inputs = arrays[0] if isinstance(arrays[0], list) else arrays[:differentiable]
     inputs = tuple(None if array is None else array.shape for array in inputs)
-    return output, Cache(operation, maker, saved, tuple(outputs[0]), first.dtype, inputs)
+    return output, Cache(operation, maker, saved, tuple(outputs[0]), first.dtype, inputs, device)
 
 
 def run_backward(operation: str, dy: Any, cache: Cache) -> Any:
@@ -58,28 +64,29 @@ def run_backward(operation: str, dy: Any, cache: Cache) -> Any:
     if not isinstance(cache, Cache) or cache.operation != operation:
         given = f"one of {cache.operation}" if isinstance(cache, Cache) else type(cache).__name__
         raise BackendError(f"{operation}_backward needs the cache that {operation}_forward returned; got {given}")
-    dy = checks.gradient(operation, dy, cache.output, cache.dtype)
+    dy = checks.gradient(operation, dy, cache.output, cache.dtype, cache.device)
     gradients = cache.maker.backward(dy, cache.saved)  # type: ignore[misc]
     if cache.maker.replaces:
         gradients = _checked_backward(cache.maker.name, gradients, cache)
     return gradients
 
 
-def _checked_forward(who: str, answer: Any, outputs: tuple, integers: tuple, dtype: np.dtype) -> tuple:
+def _checked_forward(who: str, answer: Any, outputs: tuple, integers: tuple, like: Any) -> tuple:
     if not isinstance(answer, tuple) or len(answer) != 2:
         raise BackendError(f"{who}_forward must return two things, the output and a cache; got {_told(answer)}")
     output, saved = answer
+    device = places.device_of(like)
     if len(outputs) == 1:
-        return check_result(f"the output of {who}_forward", output, outputs[0], dtype), saved
+        return checks.result(f"the output of {who}_forward", output, outputs[0], like.dtype, device), saved
     if not isinstance(output, tuple) or len(output) != len(outputs):
         raise BackendError(f"the output of {who}_forward must be {len(outputs)} arrays; got {_told(output)}")
     checked = []
     for i, (array, shape) in enumerate(zip(output, outputs, strict=True)):
-        wanted = dtype
+        wanted = like.dtype
         if i in integers:
-            given = np.asarray(array).dtype
-            wanted = given if given.kind in "iu" else np.dtype(np.int32)
-        checked.append(check_result(f"output {i} of {who}_forward", array, shape, wanted))
+            given = getattr(array, "dtype", None)
+            wanted = given if given is not None and given.kind in "iu" else np.dtype(np.int32)
+        checked.append(checks.result(f"output {i} of {who}_forward", array, shape, wanted, device))
     return tuple(checked), saved
 
 
@@ -91,7 +98,9 @@ def _checked_backward(who: str, gradients: Any, cache: Cache) -> Any:
             f"got {len(several)}"
         )
     checked = [
-        None if shape is None else check_result(f"gradient {i} of {who}_backward", gradient, shape, cache.dtype)
+        None
+        if shape is None
+        else checks.result(f"gradient {i} of {who}_backward", gradient, shape, cache.dtype, cache.device)
         for i, (gradient, shape) in enumerate(zip(several, cache.inputs, strict=True))
     ]
     if cache.operation == "concat":
@@ -246,7 +255,7 @@ def max_unpool2d_forward(x, indices, output_size):
 
     Returns y (N, C, H, W) and the cache. Differentiable: x.
     Raises ShapeError (x and indices differ), IndicesError, an IndexError (an index outside the plane, or twice in it,
-    with its position: windows that overlap have no inverse).
+    with its position: windows that overlap have no inverse). On a device indices are trusted: they are a pooling's.
     Source: Badrinarayanan et al. 2017, SegNet, section 3.
     """
     checks.floats(x=x)
@@ -500,7 +509,8 @@ def softmax_cross_entropy_forward(
                   that sum is 0, as when every pixel is ignored); "none", the loss of each pixel
 
     Returns the loss, of shape () or like labels, and the cache. Differentiable: logits.
-    Raises LabelError for a label outside the classes, with the first one's position and how many there are.
+    Raises LabelError for a label outside the classes, with the first one's position and how many there are (on a device
+    the loss is then NaN, and `check_labels` tells).
     Source: Long et al. 2015, section 3; weights: Ronneberger et al. 2015, equation 1.
     """
     checks.floats(
@@ -578,7 +588,7 @@ def dice_forward(logits, labels, ignore_index=None, smooth=1.0):
     smooth   >= 0; keeps a class that occurs nowhere at a loss near 0 instead of 0 / 0 (which, at smooth 0, counts 0)
 
     Returns the loss, of shape (), and the cache. Differentiable: logits.
-    Raises LabelError for a label outside the classes.
+    Raises LabelError for a label outside the classes (on a device see `check_labels`).
     Source: Milletari et al. 2016, V-Net, section 3 (here without squares in the denominator, as in Sudre et al. 2017).
     """
     checks.floats(logits=logits)
@@ -590,3 +600,15 @@ def dice_forward(logits, labels, ignore_index=None, smooth=1.0):
 def dice_backward(dy, cache):
     """Gradient dlogits of `dice_forward`."""
     return run_backward("dice", dy, cache)
+
+
+def check_labels(cache):
+    """Raise LabelError if the loss that made this cache met a label outside the classes.
+
+    In the computer's memory labels are looked at beforehand. On a device the kernel flags them, and makes the loss NaN:
+    ask when the loss is read and is no number. This waits for the device.
+    """
+    if isinstance(cache, Cache) and cache.maker.name == "cuda" and cache.operation in ("softmax_cross_entropy", "dice"):
+        from minisegnet.cuda import loss
+
+        loss.check_labels(cache.operation, cache.saved)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from operator import index
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minisegnet.cuda import arrays
 from minisegnet.errors import GraphError, OptionError, ShapeError
-from minisegnet.layers.base import Layer, Parameter, fill
+from minisegnet.layers.base import Layer, Parameter, copies, fill
 from minisegnet.layers.dropout import Dropout
 from minisegnet.nodes import Handle, Node, check_count, check_layer, check_reads, located, one_or_several, output_size
-from minisegnet.passes import Pass, Step
+from minisegnet.passes import Pass, Step, computing_on
 from minisegnet.shapes import Shape, images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+DEVICES = ("cpu", "emulator", "cuda")
 
 
 class Graph:
@@ -42,6 +46,7 @@ class Graph:
         self.inputs: list[Node] = []
         self.outputs: list[Node] = []
         self.training = True
+        self.device = "cpu"  # see `to`
         self._pass: Pass | None = None
 
     # ------------------------------------------------------------------------------------------------ building
@@ -71,6 +76,7 @@ class Graph:
             check_reads(layer, len(inputs), size_of is not None)
         self._add_node(node)
         layer.training = self.training and not layer.frozen
+        layer.rebind(self.placed)
         return Handle(node) if layer.outputs == 1 else tuple(Handle(node, i) for i in range(layer.outputs))
 
     def chain(self, name: str, x: Handle, *layers: Layer) -> Handle:
@@ -159,8 +165,8 @@ class Graph:
         return {f"{node}.{name}": a for node, layer in self.layers.items() for name, a in layer.arrays().items()}
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """A copy of the parameters and buffers, under PyTorch's names."""
-        return {name: array.copy() for name, array in self.arrays().items()}
+        """A copy of the parameters and buffers in the computer's memory, under PyTorch's names."""
+        return copies(self.arrays())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Fill the parameters and buffers from such a copy.
@@ -170,7 +176,12 @@ class Graph:
         fill(self.arrays(), state, self.name)
 
     def initialise(self, seed: int) -> Graph:
-        """Draw every layer's parameters anew, from the seed and the name of its first node alone; return the graph."""
+        """Draw every layer's parameters anew, from the seed and the name of its first node alone; return the graph.
+
+        Raises GraphError for a graph on a device: weights are drawn in the computer's memory.
+        """
+        if self.device == "cuda":
+            raise GraphError(f"{self.name}: initialise it before to('cuda'), or bring it back by to('cpu')")
         for name, layer in self.layers.items():
             layer.initialise(generator(seed, name))
         return self
@@ -187,6 +198,43 @@ class Graph:
         for layer in self.layers.values():
             layer.astype(dtype)
         return self
+
+    def to(self, device: str) -> Graph:
+        """Choose where the network computes, and return the graph.
+
+        device   "cpu": on NumPy arrays, by the backend in force.
+                 "emulator": on NumPy arrays, by our CUDA kernels in the emulator, whatever the backend in force.
+                 "cuda": by our CUDA kernels on a GPU. Parameters, gradients and statistics move into its memory, taken
+                 from CuPy's pool; inputs, gradients and outputs lie there too (`placed`, `cuda.arrays.to_host`). Make
+                 the optimiser afterwards; the loss computes where its arrays lie.
+
+        As with `astype`, whoever holds the old arrays holds some that the graph has left.
+        Raises OptionError for another name, BackendError without CuPy, KernelError without a device or a C++ compiler.
+        """
+        if device not in DEVICES:
+            raise OptionError(f"{self.name}: a device is one of {', '.join(DEVICES)}; got {device!r}")
+        if device == "cuda":
+            arrays.check_device()
+        elif device == "emulator":
+            from minisegnet.emulator.compiler import compiler
+
+            compiler()
+        self._pass = None
+        self.device = device
+        for layer in self.layers.values():
+            layer.rebind(self.placed)
+        return self
+
+    def placed(self, array: Any) -> Any:
+        """The array where the network computes: on the device after `to("cuda")`, else in the computer's memory."""
+        return arrays.to_device(array) if self.device == "cuda" else arrays.to_host(array)
+
+    def computing(self) -> AbstractContextManager:
+        """The backend in force inside the block is the network's: the emulator after `to("emulator")`.
+
+        For what goes with the network and is no part of it: the loss, the optimiser's step.
+        """
+        return computing_on(self.device)
 
     def freeze(self, beginning: str) -> list[str]:
         """Keep every layer as it is whose node's name begins so (see `Layer.freeze`); return those names.
@@ -205,7 +253,7 @@ class Graph:
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
         for parameter in self.parameters.values():
-            parameter.grad.fill(0)
+            arrays.clear(parameter.grad)
 
     def train(self) -> Graph:
         """Use batch statistics, and drop values."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisegnet.errors import DtypeError, GraphError, ShapeError
+from minisegnet.backends import backend
+from minisegnet.cuda.arrays import clear, is_array, place_of
+from minisegnet.errors import BackendError, DtypeError, GraphError, ShapeError
+from minisegnet.in_place import add_to, added
 from minisegnet.layers.base import Layer
 from minisegnet.nodes import Node, check_count, located, one_or_several, output_size
 from minisegnet.shapes import Shape
@@ -37,6 +41,11 @@ class Step:
     gradients: dict[str, Any] = field(default_factory=dict)
 
 
+def computing_on(device: str) -> AbstractContextManager:
+    """The backend in force inside the block is that of a network on this device; see `Graph.to`."""
+    return backend("emulator") if device == "emulator" else nullcontext()
+
+
 class Pass:
     """One pass through a graph. It holds on to the nodes and not to the graph, so that neither outlives the other.
 
@@ -48,7 +57,7 @@ class Pass:
 
     def __init__(self, graph: Graph, inputs: tuple[np.ndarray, ...]) -> None:
         graph.check_built()
-        self.name = graph.name
+        self.name, self.device = graph.name, graph.device
         self.nodes, self.inputs, self.outputs = graph.layer_nodes(), tuple(graph.inputs), tuple(graph.outputs)
         self.values: dict[str, tuple[np.ndarray, ...]] = {}
         self.shapes: dict[str, Shape] = {}
@@ -84,7 +93,7 @@ class Pass:
             yield self.step(node, "forward", {})
 
     def forward_node(self, node: Node) -> None:
-        with located(self.name, node):
+        with located(self.name, node), computing_on(self.device):
             inputs = [self.values[handle.node.name][handle.position] for handle in node.inputs]
             output, self.caches[node.name] = node.layer.forward(*inputs, **output_size(node, self.shapes))
             self.values[node.name] = output if isinstance(output, tuple) else (output,)
@@ -129,12 +138,13 @@ class Pass:
             parameters = node.layer.parameters
             before = {name: parameter.grad.copy() for name, parameter in parameters.items()}
             for parameter in parameters.values():
-                parameter.grad.fill(0)
+                clear(parameter.grad)
             by_output, dxs = self.backward_node(node)
             gradients = {"dy": by_output, "dx": one_or_several(dxs)}
             for name, parameter in parameters.items():
                 gradients[f"d{name}"] = parameter.grad.copy()
-                parameter.grad += before[name]
+                with computing_on(self.device):
+                    add_to(parameter.grad, before[name])
             yield self.step(node, "backward", gradients)
 
     def nodes_back(self, dy: Any) -> Iterator[Node]:
@@ -152,7 +162,7 @@ class Pass:
 
     def backward_node(self, node: Node) -> tuple[np.ndarray, tuple]:
         """Turn the gradient by a node's output, not needed after, into those by its inputs; return both."""
-        with located(self.name, node):
+        with located(self.name, node), computing_on(self.device):
             dy = self.gradients.pop(node.name)
             dxs = per_input(node, node.layer.backward(dy, self.caches[node.name]))
             for handle, dx in zip(node.inputs, dxs, strict=True):
@@ -161,7 +171,7 @@ class Pass:
                 name = handle.node.name
                 check_gradient(dx, self.shapes[name], f"the gradient that backward returns by {name!r}")
                 # Not in place: a layer may hand on the very array it was given, or one array to two inputs.
-                self.gradients[name] = self.gradients[name] + dx if name in self.gradients else dx
+                self.gradients[name] = added(self.gradients[name], dx) if name in self.gradients else dx
             return dy, dxs
 
 
@@ -178,9 +188,15 @@ def per_input(node: Node, gradients: Any) -> tuple:
 
 
 def check_input(graph: Graph, node: Node, x: Any) -> None:
-    """An array of the type that the parameters have, with the channels promised."""
-    if not isinstance(x, np.ndarray):
+    """An array of the type that the parameters have, where they lie, with the channels promised."""
+    if not is_array(x):
         raise DtypeError(f"{graph.name}: input {node.name!r} must be a NumPy array; got {type(x).__name__}")
+    weights = next((parameter.data for parameter in graph.parameters.values()), x)
+    if place_of(x) != place_of(weights):
+        raise BackendError(
+            f"{graph.name}: input {node.name!r} lies {place_of(x)} and the parameters {place_of(weights)}; give "
+            f"graph.placed({node.name}), or move the network by graph.to"
+        )
     dtype = graph.dtype
     if x.dtype.kind != "f" or (dtype is not None and x.dtype != dtype):
         raise DtypeError(

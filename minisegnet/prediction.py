@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minisegnet import functional
+from minisegnet.cuda.arrays import to_host
 from minisegnet.errors import DataError, OptionError, ShapeError
 from minisegnet.graph import Graph
 
@@ -68,8 +69,9 @@ def _tiled(graph: Graph, image: np.ndarray, tile: int | None) -> np.ndarray:
     for top in rows.starts:
         for left in columns.starts:
             window = mirrored[:, :, top : top + rows.given, left : left + columns.given]
-            scores = graph.predict(np.ascontiguousarray(window))
-            here = functional.softmax_forward(scores)[0][0]
+            with graph.computing():
+                scores = graph.predict(graph.placed(np.ascontiguousarray(window)))
+                here = to_host(functional.softmax_forward(scores)[0])[0]
             here = here[:, rows.kept_from :, columns.kept_from :]
             if probability is None:
                 probability = np.empty((len(here), *image.shape[1:]), here.dtype)

@@ -96,3 +96,14 @@ def assert_equal(left, right):
 
 def gradients(graph):
     return {name: parameter.grad.copy() for name, parameter in graph.parameters.items()}
+
+
+def by_node(arrays):
+    """The arrays of each node, "node.weight" and "node.bias", joined to one.
+
+    A bias that batch norm takes away again has the gradient 0, but for rounding errors on the scale of its weight's.
+    """
+    nodes = {}
+    for name, array in arrays.items():
+        nodes.setdefault(name.rpartition(".")[0], []).append(array.ravel())
+    return {node: np.concatenate(parts) for node, parts in nodes.items()}

@@ -335,9 +335,17 @@ def test_numpy_says_which_types_it_takes(dtype):
         functional.relu_forward(zeros(2, dtype=dtype))
 
 
+def test_cuda_is_no_backend_for_numpy_arrays():
+    with (
+        pytest.raises(BackendError, match=r"arrays that lie on a device.*graph\.to\('cuda'\).*backend\('emulator'\)"),
+        minisegnet.backend("cuda"),
+    ):
+        pass
+
+
 def test_unknown_backend():
     with (
-        pytest.raises(BackendError, match="unknown backend 'torch': choose one of numpy, reference"),
+        pytest.raises(BackendError, match="unknown backend 'torch': choose one of numpy, reference, emulator"),
         minisegnet.backend("torch"),
     ):
         pass
@@ -347,7 +355,8 @@ def test_unknown_backend():
 @pytest.mark.parametrize("operation", functional.OPERATIONS)
 def test_a_backend_s_functions_have_the_contract_s_signature(name, operation):
     """Names, order and defaults, so that a copy of any of them can stand in for it."""
-    module = importlib.import_module(minisegnet.backends.BACKENDS[name])
+    backends = minisegnet.backends.BACKENDS | minisegnet.backends.ON_DEVICE
+    module = importlib.import_module(backends[name])
     assert signature(getattr(module, f"{operation}_forward")) == signature(getattr(functional, f"{operation}_forward"))
     assert len(signature(getattr(module, f"{operation}_backward")).parameters) == 2
 

@@ -6,7 +6,8 @@ import weakref
 
 import numpy as np
 import pytest
-from networks import NETWORKS, assert_equal, built, gradients, several, small_unet
+from conftest import assert_close, skip_without_compiler
+from networks import NETWORKS, assert_equal, built, by_node, gradients, several, small_unet
 
 import minisegnet
 from minisegnet.errors import ShapeError
@@ -16,8 +17,15 @@ from minisegnet.layers import Concat, Conv2d, Dropout, Layer, MaxUnpool2d, ReLU
 networks = pytest.mark.parametrize("name", NETWORKS)
 
 
-def test_a_network_equals_its_layers_by_hand():
+@pytest.fixture(params=["cpu", "emulator"])
+def device(request):
+    skip_without_compiler(request.param)
+    return request.param
+
+
+def test_a_network_equals_its_layers_by_hand(device):
     graph, (image,), (dy,) = built("small U-Net", seed=1)
+    graph.to(device)
     layer = {name: graph.nodes[name].layer for name in graph.nodes}
     by_hand = copy.deepcopy(layer)
     score, dimage = graph.forward(image), graph.backward(dy)
@@ -31,12 +39,13 @@ def test_a_network_equals_its_layers_by_hand():
     def back(name, dy):
         return by_hand[name].backward(dy, caches[name])
 
-    skip = run("encoder.2", run("encoder.1", run("encoder.0", run("pad", image))))
-    up = run("up", run("bottom.1", run("bottom.0", run("pool", skip))))
-    wanted = run("unpad", run("score", run("concat", skip, up)), output_size=(5, 7))
-    dskip, dup = back("concat", back("score", back("unpad", dy)))
-    dskip = dskip + back("pool", back("bottom.0", back("bottom.1", back("up", dup))))
-    dwanted = back("pad", back("encoder.0", back("encoder.1", back("encoder.2", dskip))))
+    with graph.computing():
+        skip = run("encoder.2", run("encoder.1", run("encoder.0", run("pad", image))))
+        up = run("up", run("bottom.1", run("bottom.0", run("pool", skip))))
+        wanted = run("unpad", run("score", run("concat", skip, up)), output_size=(5, 7))
+        dskip, dup = back("concat", back("score", back("unpad", dy)))
+        dskip = dskip + back("pool", back("bottom.0", back("bottom.1", back("up", dup))))
+        dwanted = back("pad", back("encoder.0", back("encoder.1", back("encoder.2", dskip))))
 
     np.testing.assert_array_equal(score, wanted)
     np.testing.assert_allclose(dimage, dwanted, rtol=1e-5, atol=1e-6)  # two gradients may add up in either order
@@ -76,9 +85,29 @@ def test_gradients_equal_central_differences(name, backend):
 
 
 @networks
+@pytest.mark.parametrize("seed", range(2))
+def test_gradients_on_the_emulator_are_numpys_in_float64(name, seed):
+    skip_without_compiler("emulator")
+    graph, inputs, dys = built(name, seed, dtype="float64")
+    found, _, _ = built(name, seed)
+    outputs, dinputs = several(graph.forward(*inputs)), several(graph.backward(dys))
+    found.to("emulator")
+    outputs_too = several(found.forward(*(x.astype("float32") for x in inputs)))
+    dinputs_too = several(found.backward(tuple(dy.astype("float32") for dy in dys)))
+    gradients_too = by_node(gradients(found))
+    for y, wanted in zip((*outputs_too, *dinputs_too), (*outputs, *dinputs), strict=True):
+        assert_close(y, wanted.astype("float32"), 1e-5)
+    for key, wanted in by_node(gradients(graph)).items():
+        assert_close(gradients_too[key], wanted.astype("float32"), 1e-5, key)
+    for key, wanted in graph.buffers.items():
+        assert_close(found.buffers[key], wanted.astype(found.buffers[key].dtype), 1e-5, key)
+
+
+@networks
 @pytest.mark.parametrize("by_position", [False, True])
-def test_steps_are_forward_and_backward_to_the_bit(name, by_position):
+def test_steps_are_forward_and_backward_to_the_bit(device, name, by_position):
     graph, inputs, dys = built(name, seed=5)
+    graph.to(device)
     stepped = copy.deepcopy(graph)
     for net in (graph, stepped):  # gradients that are there already are added to
         for parameter in net.parameters.values():
@@ -120,8 +149,9 @@ def test_steps_are_forward_and_backward_to_the_bit(name, by_position):
 
 
 @networks
-def test_predict_is_the_forward_pass_in_evaluation(name):
+def test_predict_is_the_forward_pass_in_evaluation(device, name):
     graph, inputs, _ = built(name, seed=6)
+    graph.to(device)
     graph.forward(*inputs)
     state, training = graph.state_dict(), {key: layer.training for key, layer in graph.layers.items()}
     frozen = next(iter(graph.layers.values())).eval()

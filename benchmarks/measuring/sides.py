@@ -21,12 +21,13 @@ NAMES = {
     "engine": "minisegnet",
     "plain": "minisegnet, layer by layer",
     "pytorch": "PyTorch as it comes",
+    "kept_memory": "PyTorch, freed memory kept",
     "channels_last": "PyTorch, channels last",
     "compiled": "PyTorch, channels last, torch.compile",
     "prototype": "prototype",
 }
 OURS = "engine" if hasattr(Graph, "compile") else "plain"
-TUNED = ("channels_last", "compiled")  # these keep freed memory too, see `processes.KEPT_MEMORY`
+TUNED = ("kept_memory", "channels_last", "compiled")  # all keep freed memory, see `processes.KEPT_MEMORY`
 SGD_OPTIONS = {"lr": 0.01, "momentum": 0.9}
 
 
@@ -111,7 +112,7 @@ class PyTorch:
 
         torch.set_num_threads(cores)
         self.torch, tuned = torch, name in TUNED
-        self.layout = torch.channels_last if tuned else torch.contiguous_format
+        self.layout = torch.channels_last if name in ("channels_last", "compiled") else torch.contiguous_format
         self.model = Twin(graph, images.shape).train(training).to(memory_format=self.layout)
         self.images = self.given(images)
         self.scores, self.y, self.dy = self.model, None, None

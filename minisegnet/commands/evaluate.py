@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from minisegnet.commands.options import (
     DATA_HELP,
     add_data_options,
+    add_device,
     add_prediction_options,
     add_threads,
     limited_threads,
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_prediction_options(parser)
     parser.add_argument("--csv", metavar="FILE", help="also write each class's scores as a table")
     parser.add_argument("--json", metavar="FILE", help="also write all scores and the confusion matrix")
+    add_device(parser)
     add_threads(parser)
 
 
@@ -46,6 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     from minisegnet.training.evaluation import count, predictions
 
     graph, recipe = load_trained(arguments.checkpoint)
+    graph.to(arguments.device)
     dataset = data.open_dataset(arguments.data, split=arguments.split, **dict(arguments.data_option))
     check_classes(recipe, dataset, arguments.data)
 

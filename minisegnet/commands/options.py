@@ -79,6 +79,16 @@ def limited_threads(threads: int | None) -> AbstractContextManager:
     return threadpool_limits(threads, user_api="blas")
 
 
+def add_device(parser: argparse._ActionsContainer) -> None:
+    """--device, as `Graph.to` takes it."""
+    parser.add_argument(
+        "--device",
+        choices=["cpu", "emulator", "cuda"],
+        default="cpu",
+        help="compute by NumPy (cpu), by our CUDA kernels on a GPU (cuda), or by those in the emulator (cpu)",
+    )
+
+
 def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     """--tile and --symmetries, as `prediction.predict_probabilities` takes them."""
     parser.add_argument(

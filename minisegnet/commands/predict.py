@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from minisegnet.commands.options import add_prediction_options, add_threads, limited_threads
+from minisegnet.commands.options import add_device, add_prediction_options, add_threads, limited_threads
 from minisegnet.errors import DataError, MinisegnetError, OptionError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--probabilities", action="store_true", help="write the probability of every class at every pixel"
     )
     add_prediction_options(parser)
+    add_device(parser)
     add_threads(parser)
 
 
@@ -50,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     from minisegnet.trained import load_trained
 
     graph, recipe = load_trained(arguments.checkpoint)
+    graph.to(arguments.device)
     if len(recipe.classes) > MOST_CLASSES:
         raise OptionError(f"a mask holds at most {MOST_CLASSES} classes; the network has {len(recipe.classes)}")
     jobs = plan(arguments.images, arguments.out, arguments.overlay, arguments.probabilities, arguments.checkpoint)

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from minisegnet.commands.options import (
     DATA_HELP,
     add_data_options,
+    add_device,
     add_model_options,
     add_threads,
     at_least,
@@ -108,6 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="of weights, order and augmentation (0)")
     run.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     run.add_argument("--overwrite", action="store_true", help="discard the run in the folder")
+    add_device(run)
     add_threads(run)
 
 
@@ -131,6 +133,7 @@ def run(arguments: argparse.Namespace) -> None:
         network = initialised(graph, arguments.init, network)
     for name in arguments.freeze:
         graph.freeze(name)
+    graph.to(arguments.device)
     weight = median_frequency(dataset) if arguments.class_weights else None
     loader = Loader(dataset, arguments.batch_size, transform_for(arguments, network), shuffle=True, seed=arguments.seed)
     steps = arguments.steps or len(loader) * arguments.epochs

@@ -127,7 +127,7 @@ class Finish:
         self.mean_row = self.per_column(self.mean)
         if self.worker.rank == 0:
             bias = 0 if self.bias is None else self.bias.data
-            norm.track(self.mean + bias, variance * (self.count / (self.count - 1)))
+            norm.track(self.mean + bias, variance, self.count)
         scale = norm.weight.data * self.inverse
         self._normalise(self.per_column(scale), self.per_column(norm.bias.data - self.mean * scale))
 

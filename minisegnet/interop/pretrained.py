@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minisegnet.cuda.arrays import fill
 from minisegnet.errors import CheckpointError
 from minisegnet.graph import Graph
 from minisegnet.interop.published import Normalisation, recognised
@@ -83,7 +84,7 @@ def load_pretrained(graph: Graph, weights: str | Path | Mapping[str, Any], parti
             f"wanted {_listed(missing)}. Rename its arrays with read_weights, or load it into the network it is of"
         )
     for name, given in fitting.items():
-        np.copyto(wanted[name], given, casting="same_kind")
+        fill(wanted[name], given)
     return Pretrained(list(fitting), missing, unexpected, normalisation)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from operator import index
 from typing import Any
 
 import numpy as np
 
+from minisegnet.cuda import arrays as places
 from minisegnet.errors import CheckpointError, OptionError, ShapeError
+from minisegnet.in_place import add_to
 from minisegnet.layers.footprint import POINT, Footprints
 from minisegnet.memory import shared, shared_zeros
 from minisegnet.shapes import Shape
@@ -34,7 +36,7 @@ class Parameter:
     def accumulate(self, gradient: np.ndarray) -> None:
         """Add one backward pass's gradient."""
         if self.trainable:
-            self.grad += gradient
+            add_to(self.grad, gradient)
 
     def __repr__(self) -> str:
         frozen = "" if self.trainable else ", frozen"
@@ -52,7 +54,8 @@ class Layer:
     A layer of your own gives `forward`, `backward` and, for `graph.summary` and `graph.shapes`, `output_shape`.
 
     parameters   name -> Parameter: what training changes
-    buffers      name -> array: what a forward pass in training keeps besides (running statistics)
+    buffers      name -> array: what a forward pass in training keeps besides (running statistics). Those of floats go
+                 with the parameters to a device; counts stay where Python reads them
     training     the mode, which batch normalisation and dropout ask for
     frozen       True after `freeze`: nothing about the layer changes in training
     """
@@ -110,31 +113,39 @@ class Layer:
     def zero_grad(self) -> None:
         """Set the gradients to zero."""
         for parameter in self.parameters.values():
-            parameter.grad.fill(0)
+            places.clear(parameter.grad)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays themselves that make up the layer's state: parameters, then buffers, by name."""
         return {name: parameter.data for name, parameter in self.parameters.items()} | self.buffers
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """A copy of the parameters and buffers, under PyTorch's names."""
-        return {name: array.copy() for name, array in self.arrays().items()}
+        """A copy of the parameters and buffers in the computer's memory, under PyTorch's names."""
+        return copies(self.arrays())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Fill the parameters and buffers from such a copy. Raises CheckpointError, see `fill`."""
         fill(self.arrays(), state, self.describe())
 
     def astype(self, dtype: Any) -> Layer:
-        """Turn the layer into another float type, float64 for a gradient check, and return it.
+        """Turn the layer into another float type, float64 for a gradient check, and return it; see `rebind`."""
+        return self.rebind(lambda array: array.astype(dtype))
+
+    def rebind(self, changed: Callable[[Any], Any]) -> Layer:
+        """Put in the place of every array of floats what `changed` makes of it, and return the layer.
 
         The one place where arrays are rebound: whoever holds the old ones holds arrays that the layer has left.
         """
+
+        def anew(array: Any) -> Any:
+            other = changed(array)
+            return shared(other) if isinstance(other, np.ndarray) else other
+
         for parameter in self.parameters.values():
-            parameter.data = shared(parameter.data.astype(dtype))
-            parameter.grad = shared(parameter.grad.astype(dtype))
+            parameter.data, parameter.grad = anew(parameter.data), anew(parameter.grad)
         for name, buffer in self.buffers.items():
             if buffer.dtype.kind == "f":
-                self.buffers[name] = shared(buffer.astype(dtype))
+                self.buffers[name] = anew(buffer)
         return self
 
     def describe(self) -> str:
@@ -149,7 +160,7 @@ class Layer:
             value = getattr(self, name, argument.default)
             if name == "bias":  # given as a yes or no, kept as the parameter or None
                 value = value is not None
-            told = f"<{value.size} values>" if isinstance(value, np.ndarray) else repr(value)
+            told = f"<{value.size} values>" if places.is_array(value) else repr(value)
             if argument.default is argument.empty:
                 words.append(told)
             elif told != repr(argument.default):
@@ -160,12 +171,17 @@ class Layer:
         return self.describe()
 
 
-def fill(arrays: Mapping[str, np.ndarray], state: Mapping[str, Any], whose: str) -> None:
+def copies(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Copies of the arrays by name, in the computer's memory."""
+    return {name: places.to_host(array) if places.is_device(array) else array.copy() for name, array in arrays.items()}
+
+
+def fill(arrays: Mapping[str, Any], state: Mapping[str, Any], whose: str) -> None:
     """Copy each value of `state` into the array of its name; nothing is changed unless all of them fit.
 
     Raises CheckpointError naming every key that is missing, unexpected, or of another shape or kind of number.
     """
-    given = {name: np.asarray(state[name]) for name in state if name in arrays}
+    given = {name: np.asarray(places.to_host(state[name])) for name in state if name in arrays}
     missing = [name for name in arrays if name not in state]
     unexpected = [str(name) for name in state if name not in arrays]
     misfits = []
@@ -180,7 +196,7 @@ def fill(arrays: Mapping[str, np.ndarray], state: Mapping[str, Any], whose: str)
         told = "; ".join(f"{len(names)} {fault}: {', '.join(names)}" for fault, names in faults.items() if names)
         raise CheckpointError(f"this state does not fit {whose}, so nothing was loaded ({told}); build the same model")
     for name, value in given.items():
-        np.copyto(arrays[name], value, casting="same_kind")
+        places.fill(arrays[name], value)
 
 
 def whole(name: str, value: Any) -> int:

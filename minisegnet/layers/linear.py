@@ -5,6 +5,7 @@ from math import prod
 import numpy as np
 
 from minisegnet import functional, shapes
+from minisegnet.cuda import arrays
 from minisegnet.layers.base import Layer, Parameter, he_normal, whole
 
 
@@ -50,7 +51,7 @@ class Flatten(Layer):
     """Each image as one vector, channel by channel: (N, C, H, W) to (N, C H W)."""
 
     def forward(self, x):
-        return np.ascontiguousarray(x).reshape(self.output_shape(x.shape)), x.shape
+        return arrays.contiguous(x).reshape(self.output_shape(x.shape)), x.shape
 
     def backward(self, dy, cache):
         return dy.reshape(cache)

@@ -4,6 +4,7 @@ import numpy as np
 
 from minisegnet import functional, shapes
 from minisegnet.errors import OptionError, ShapeError
+from minisegnet.in_place import average_in
 from minisegnet.layers.base import Layer, Parameter, whole
 from minisegnet.memory import shared_zeros
 
@@ -59,15 +60,14 @@ class BatchNorm2d(Layer):
             x, self.weight.data, self.bias.data, mean, var, self.eps
         )
         if self.training:
-            self.track(mean, var * (N * H * W / (N * H * W - 1)))
+            self.track(mean, var, N * H * W)
         return y, cache
 
-    def track(self, mean, unbiased_var):
+    def track(self, mean, var, count):
         self.buffers["num_batches_tracked"] += 1
         momentum = 1 / int(self.buffers["num_batches_tracked"]) if self.momentum is None else self.momentum
-        for running, batch in ((self.buffers["running_mean"], mean), (self.buffers["running_var"], unbiased_var)):
-            running *= 1 - momentum
-            running += momentum * batch
+        average_in(self.buffers["running_mean"], mean, momentum)
+        average_in(self.buffers["running_var"], var, momentum, count / (count - 1))
 
     def backward(self, dy, cache):
         dx, dweight, dbias = functional.batch_norm2d_backward(dy, cache)

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from minisegnet import checks
+from minisegnet import checks, functional
+from minisegnet.cuda.arrays import to_host
 from minisegnet.data.sample import Batch, Dataset
 from minisegnet.errors import CheckpointError, DataError, MinisegnetError, OptionError, ShapeError
 from minisegnet.graph import Graph
@@ -36,7 +37,7 @@ class Trainer:
                       labels are cropped to the centre; a classifier's (N, num_classes) learn the middle pixel's label
     loss              a layer: loss.forward(scores, labels), also given pixel_weight where batches have it
     loader            len(loader) batches an epoch; loader.epoch(number, start) gives them from batch `start` on
-    optimiser         of graph.parameters
+    optimiser         of graph.parameters, made after `graph.to`: loss and optimiser compute where the graph does
     schedule          step -> learning rate, see `training.schedules`
     folder            see `RunFolder` for the files in it
     epochs, steps     the length of the run: one of the two
@@ -99,6 +100,8 @@ class Trainer:
         self.validation, self.predict, self.validate_every = validation, predict, validate_every
         self.checkpoint_every, self.panel_every = checkpoint_every, panel_every
         self.metadata, self.seed, self.resume_hint = dict(metadata or {}), seed, resume_hint
+        if graph.device == "cuda":
+            self.loss.rebind(graph.placed)  # its class weights
         self.progress, self.pictures = progress, pictures
 
         self.step = 0  # steps done: the weights are those after so many updates
@@ -132,7 +135,8 @@ class Trainer:
                     started = time.perf_counter()
                     for batch in self.loader.epoch(epoch, batches_done):
                         with interrupts_held():
-                            lr, loss = self._update(batch)
+                            with self.graph.computing():
+                                lr, loss = self._update(batch)
                             seconds = time.perf_counter() - started
                             self.folder.log.append(self.step, epoch + 1, lr, loss, seconds)
                         progress.advance(loss, lr, len(batch.images), seconds, self.best)
@@ -152,13 +156,15 @@ class Trainer:
         lr = float(self.schedule(self.step))
         self.graph.train()
         self.graph.reseed(mixed(self.seed, self.step))
-        scores = self.graph.forward(batch.images)
+        scores = self.graph.forward(self.graph.placed(batch.images))
         size = scores.shape[2:]
-        weights = [] if batch.pixel_weight is None else [centre(batch.pixel_weight, size)]
-        loss, cache = self.loss.forward(scores, centre(batch.labels, size), *weights)
-        if not np.isfinite(loss):
+        targets = [batch.labels] if batch.pixel_weight is None else [batch.labels, batch.pixel_weight]
+        loss, cache = self.loss.forward(scores, *(self.graph.placed(centre(target, size)) for target in targets))
+        value = float(to_host(loss))  # all that a step copies back from a device
+        if not np.isfinite(value):
+            functional.check_labels(cache)
             raise MinisegnetError(
-                f"the loss is {float(loss)} at step {self.step + 1} (learning rate {lr:g}; images "
+                f"the loss is {value} at step {self.step + 1} (learning rate {lr:g}; images "
                 f"{', '.join(batch.names)}). {self._kept()}. Try a lower learning rate or a warm-up; check that the "
                 "images are normalised and no class or pixel weight is extreme"
             )
@@ -167,7 +173,7 @@ class Trainer:
         self.optimiser.lr = lr
         self.optimiser.step()
         self.step += 1
-        return lr, float(loss)
+        return lr, value
 
     # ----------------------------------------------------------------------------------------------- validation
 
@@ -285,8 +291,8 @@ def load_model(
 
 
 def prefixed(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays under the names "prefix/name"."""
-    return {f"{prefix}/{name}": array for name, array in arrays.items()}
+    """The arrays, brought into the computer's memory, under the names "prefix/name"."""
+    return {f"{prefix}/{name}": to_host(array) for name, array in arrays.items()}
 
 
 def without_prefix(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from minisegnet import checks
-from minisegnet.errors import OptionError
-from minisegnet.layers.base import Parameter, fill
+from minisegnet.cuda import arrays as places
+from minisegnet.errors import BackendError, OptionError
+from minisegnet.in_place import kernels_compute
+from minisegnet.layers.base import Parameter, copies, fill
 
 
 class Optimiser:
@@ -19,6 +22,9 @@ class Optimiser:
     state_names  what a subclass remembers of each parameter, as arrays of its shape
 
     `state_dict()` names each array "<state name>/<parameter name>".
+
+    The state lies where the parameters do: bring a network to a device first, then make its optimiser. There, and where
+    the emulator is the backend in force, `launch` changes a parameter by one kernel; elsewhere `update` does by NumPy.
     """
 
     state_names: tuple[str, ...] = ()
@@ -32,17 +38,15 @@ class Optimiser:
         self.lr = lr
         self.weight_decay = weight_decay
         self.state = {
-            f"{state_name}/{name}": np.zeros_like(parameter.data)
+            f"{state_name}/{name}": places.zeros(parameter.data.shape, parameter.data.dtype, like=parameter.data)
             for state_name in self.state_names
             for name, parameter in self.parameters.items()
         }
         # How often each parameter was updated: one that was frozen for a while starts to count later.
         self.state |= {f"steps/{name}": np.zeros((), np.int64) for name in self.parameters}
-        # Two arrays of the largest parameter's size, so that a step asks for no fresh memory.
-        largest = {
-            dtype: max(p.data.size for p in self.parameters.values() if p.data.dtype == dtype)
-            for dtype in {p.data.dtype for p in self.parameters.values()}
-        }
+        # Two arrays of the largest parameter's size, so that a step by NumPy asks for no fresh memory.
+        here = [parameter.data for parameter in self.parameters.values() if not places.is_device(parameter.data)]
+        largest = {dtype: max(w.size for w in here if w.dtype == dtype) for dtype in {w.dtype for w in here}}
         self._scratch = {dtype: (np.empty(size, dtype), np.empty(size, dtype)) for dtype, size in largest.items()}
 
     def step(self) -> None:
@@ -51,23 +55,41 @@ class Optimiser:
             if parameter.trainable:
                 steps = self.state[f"steps/{name}"]
                 steps += 1
-                state = [self.state[f"{state_name}/{name}"] for state_name in self.state_names]
-                size, shape = parameter.data.size, parameter.data.shape
-                scratch = [buffer[:size].reshape(shape) for buffer in self._scratch[parameter.data.dtype]]
-                self.update(parameter.data, parameter.grad, int(steps), *state, *scratch)
+                w, state = parameter.data, [self.state[f"{state_name}/{name}"] for state_name in self.state_names]
+                for array in state:
+                    self._check_place(name, w, array)
+                if kernels_compute(w):
+                    self.launch(w, parameter.grad, int(steps), *state)
+                else:
+                    scratch = [buffer[: w.size].reshape(w.shape) for buffer in self._scratch[w.dtype]]
+                    self.update(w, parameter.grad, int(steps), *state, *scratch)
+
+    def _check_place(self, name: str, w: Any, array: Any) -> None:
+        if places.place_of(w) != places.place_of(array):
+            raise BackendError(
+                f"{type(self).__name__} keeps its state {places.place_of(array)} and {name} lies {places.place_of(w)}: "
+                "make the optimiser after graph.to(...), and load its state into it"
+            )
 
     def update(self, w: np.ndarray, gradient: np.ndarray, steps: int, *arrays: np.ndarray) -> None:
         """Change the weights w, and the state arrays, which come first in `arrays`; two scratch arrays follow."""
         raise NotImplementedError
 
+    def launch(self, w: Any, gradient: Any, steps: int, *state: Any) -> None:
+        """Change the weights w and the state arrays by a kernel."""
+        raise BackendError(
+            f"{type(self).__name__} has no kernel: give it a method launch (see minisegnet.cuda.optimisers), or train "
+            "on the CPU by the numpy backend"
+        )
+
     def zero_grad(self) -> None:
         """Set the gradients, which add up over backward passes, to zero."""
         for parameter in self.parameters.values():
-            parameter.grad[...] = 0
+            places.clear(parameter.grad)
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of the state's arrays by name, flat, for a checkpoint."""
-        return {name: array.copy() for name, array in self.state.items()}
+        """Copies of the state's arrays by name in the computer's memory, flat, for a checkpoint."""
+        return copies(self.state)
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Take over a state that `state_dict` gave.
@@ -121,6 +143,11 @@ class SGD(Optimiser):
         ahead *= self.lr
         w -= ahead
 
+    def launch(self, w, gradient, steps, v):
+        from minisegnet.cuda.optimisers import sgd_step
+
+        sgd_step(w, gradient, v, self.lr, self.momentum, self.weight_decay, self.nesterov)
+
 
 class Adam(Optimiser):
     """Steps of about lr in each weight, whatever the gradient's scale: the mean gradient over its root mean square.
@@ -135,6 +162,7 @@ class Adam(Optimiser):
 
     state_names = ("mean", "square")
     options = ("betas", "eps", "weight_decay")
+    decoupled = False  # whether weight decay stays out of m and v
 
     def __init__(
         self,
@@ -168,6 +196,12 @@ class Adam(Optimiser):
         change *= self.lr / (1 - beta1**steps)
         w -= change
 
+    def launch(self, w, gradient, steps, m, v):
+        from minisegnet.cuda.optimisers import adam_step
+
+        options = self.lr, self.betas, self.eps, self.weight_decay, self.decoupled
+        adam_step(w, gradient, m, v, steps, *options)
+
     def decay(self, w: np.ndarray, gradient: np.ndarray, g: np.ndarray) -> None:
         """Set g to the gradient with the weight decay's part."""
         np.multiply(w, self.weight_decay, out=g)
@@ -179,6 +213,8 @@ class AdamW(Adam):
 
     Source: Loshchilov and Hutter 2019, algorithm 2.
     """
+
+    decoupled = True
 
     def __init__(
         self,

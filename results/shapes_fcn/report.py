@@ -19,7 +19,7 @@ from minisegnet.training.evaluation import evaluate
 NETWORKS = ("fcn32s", "fcn16s", "fcn8s")
 SEEDS = (0, 1, 2)
 DATA, SIZE = "shapes", 128
-TRAINING = f"--data {DATA} --data-option size={SIZE} --steps 500 --batch-size 8 --val-split none --threads 1"
+TRAINING = f"--data {DATA} --data-option size={SIZE} --steps 1000 --batch-size 8 --val-split none --threads 1"
 
 
 def main():

@@ -113,7 +113,7 @@ def test_no_layer_is_left_out():
     ("name", "number"), [(name, number) for name, rows in TABLE.items() for number in range(len(rows))]
 )
 @pytest.mark.parametrize("seed", [0, 1])
-def test_every_layer(backend, name, number, seed):
+def test_every_layer(float64_backend, name, number, seed):
     build, drawn, options = TABLE[name][number]
     rng = np.random.default_rng(seed)
     layer, inputs = build(), [draw(rng) for draw in drawn]

@@ -11,7 +11,7 @@ from minisegnet.teaching import check_loss, check_operation
 
 
 @pytest.mark.parametrize("case", cases(dtypes=["float64"], layouts=False))
-def test_every_operation(backend, case):
+def test_every_operation(float64_backend, case):
     arrays, options = case.draw()
     inputs = [arrays] if case.operation == "concat" else arrays
     if not any(arrays[i].size for i in case.differentiable):
