@@ -16,7 +16,7 @@ from pathlib import Path
 
 from measuring.case import Case
 from measuring.processes import SideFailed, ask, ask_prototype
-from measuring.report import RESULTS, command_line, settings, sides_table, write
+from measuring.report import RESULTS, command_line, plural, settings, sides_table, write
 from measuring.rounds import disagreement
 from measuring.sides import OURS
 
@@ -90,18 +90,15 @@ class Comparison:
         self.rounds.append({side: answer["seconds"] for side, answer in answers.items()})
 
     def report(self):
-        title = f"## {str(self.case).capitalize()}, {self.cores} core{'s' if self.cores > 1 else ''}"
+        title = f"## {str(self.case).capitalize()}, {plural(self.cores, 'core')}, {plural(len(self.rounds), 'round')}"
         table = sides_table(self.rounds, self.memory, self.software) if self.rounds else []
         return ["", title, "", *table, *[f"\n{note}" for note in self.notes]]
 
 
 def measure(name, arguments, sides):
     """Run every case of a network, writing the report after each round; returns whether all could be reported."""
-    head = [
-        f"# {NETWORKS[name][0]}, on the CPU",
-        "",
-        *settings(command_line(), [f"in each process, {arguments.seconds} s of steps (3 at least) after 2; their median"]),
-    ]
+    told = [f"in each process, {arguments.seconds} s of steps (3 at least) after 2; their median"]
+    head = [f"# {NETWORKS[name][0]}, on the CPU", "", *settings(command_line(), told)]
     path, done = arguments.folder / f"{name}.md", []
     for cores in arguments.cores:
         for case in cases(name):
@@ -109,9 +106,9 @@ def measure(name, arguments, sides):
             done.append(comparison)
             while comparison.sides and len(comparison.rounds) < arguments.rounds:
                 comparison.add_round()
-                write(path, [*head, *[line for one in done for line in one.report()]])
+                write(path, head, *[one.report() for one in done])
             print("\n".join(comparison.report()), flush=True)
-    write(path, [*head, *[line for one in done for line in one.report()]])
+    write(path, head, *[one.report() for one in done])
     return all(comparison.rounds for comparison in done)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from operator import index
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,10 @@ from minisegnet.shapes import Shape, images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from minisegnet.engine.compiled import Compiled
+    from minisegnet.engine.engine import Engine
+    from minisegnet.layers.loss import CrossEntropyLoss
 
 DEVICES = ("cpu", "emulator", "cuda")
 
@@ -48,6 +52,7 @@ class Graph:
         self.training = True
         self.device = "cpu"  # see `to`
         self._pass: Pass | None = None
+        self._engine: Engine | None = None  # that predicts in place of a pass
 
     # ------------------------------------------------------------------------------------------------ building
 
@@ -301,14 +306,53 @@ class Graph:
 
         The mode is put back afterwards, and a forward pass made before can still go backward.
         """
+        if self._engine is not None:
+            return self._engine.predict(*inputs)
+        with self.evaluating():
+            return Pass(self, inputs).forward(keep_caches=False)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Evaluation mode inside the block; afterwards each layer is as it was."""
         training = [layer for layer in self.layers.values() if layer.training]
         for layer in training:
             layer.eval()
         try:
-            return Pass(self, inputs).forward(keep_caches=False)
+            yield
         finally:
             for layer in training:
                 layer.train()
+
+    def compile(
+        self,
+        *input_shapes: Shape,
+        loss: CrossEntropyLoss | None = None,
+        training: bool = True,
+        workers: int | None = 1,
+        to_inputs: bool = False,
+        algorithms: Mapping[str, str] | None = None,
+    ) -> Compiled:
+        """The fast path for inputs of these shapes: same parameters, same numbers up to rounding; see `engine.Engine`.
+
+            plan = graph.compile((4, 3, 256, 256), loss=CrossEntropyLoss(), workers=4)
+            print(plan.explain())
+            loss = plan.step(images, labels)      # adds to every parameter's .grad, as forward and backward do
+
+        training   False: a plan for `predict` alone
+        """
+        from minisegnet.engine.compiled import Compiled
+        from minisegnet.engine.engine import Engine
+
+        return Compiled(Engine(self, loss, workers, to_inputs, algorithms), input_shapes, training)
+
+    @contextmanager
+    def accelerated(self, engine: Engine | None) -> Iterator[None]:
+        """Let `predict` go through an engine of this graph inside the block; None changes nothing."""
+        before, self._engine = self._engine, engine or self._engine
+        try:
+            yield
+        finally:
+            self._engine = before
 
     def steps(self, *inputs: np.ndarray, dy: Any = None) -> Iterator[Step]:
         """The same passes one layer at a time: yields each `Step` forward and, given dy, each one back.

@@ -1,1 +1,1 @@
-"""What the benchmarks share: the sides that are compared, each in a process of its own, and the arithmetic of rounds."""
+"""What the benchmarks share: the sides that are compared, a process for each, and what is made of their times."""

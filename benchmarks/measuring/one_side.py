@@ -53,7 +53,7 @@ def forget_peak_memory():
 
 
 def peak_memory():
-    """Bytes: the largest resident memory of this process; with workers, what all hold now, shared pages counted once."""
+    """Bytes: the most that this process held; with workers, what all hold now if that is more, shared pages once."""
     unit = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     group = [int(p.name) for p in Path("/proc").glob("[0-9]*") if in_our_group(int(p.name))]

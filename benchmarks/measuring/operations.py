@@ -47,7 +47,8 @@ def image(channels, size):
 
 def families():
     """{family: its rows, as `convolution` returns them}"""
-    same = [(32, 256), (64, 256), (64, 128), (128, 128), (128, 56), (256, 64), (256, 28), (512, 28), (512, 16), (512, 14)]
+    same = [(32, 256), (64, 256), (64, 128), (128, 128), (128, 56), (256, 64), (256, 28)]
+    same += [(512, 28), (512, 16), (512, 14)]
     threes = [convolution("3 x 3", 3, 64, 256, padding=1)]
     threes += [convolution("3 x 3", channels, channels, size, padding=1) for channels, size in same]
     others = [
@@ -70,7 +71,7 @@ def families():
     }
     pools = [without_weights(name, make, *sizes) for name, make in sampling.items() for sizes in maps]
     pools += [("max pool and unpool", partial(pool_and_unpool, sizes[0]), image(*sizes)) for sizes in maps]
-    pointwise = [without_weights("batch norm", partial(BatchNorm2d, channels), channels, size) for channels, size in maps]
+    pointwise = [without_weights("batch norm", partial(BatchNorm2d, sizes[0]), *sizes) for sizes in maps]
     pointwise += [without_weights("ReLU", ReLU, *sizes) for sizes in maps]
     pointwise += [(LOSS, partial(one_layer, partial(Conv2d, 32, 21, 1), 32), image(32, size)) for size in (256, 64)]
     return {"3x3": threes, "convolutions": others, "sampling": pools, "pointwise": pointwise}

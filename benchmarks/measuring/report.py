@@ -22,11 +22,11 @@ def settings(command, told):
         f"- made by `{command}`",
         f"- {processor()}, {os.cpu_count()} cores; {platform.system()} {platform.release()}, "
         f"Python {platform.python_version()}, NumPy {version('numpy')}, PyTorch {version('torch')}",
-        "- each side is a process of its own, kept on so many cores, with OPENBLAS_NUM_THREADS and OMP_NUM_THREADS (and "
-        "torch.set_num_threads) set to their number and OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE unset; the sides take "
+        "- each side is a process of its own, kept on so many cores, with OPENBLAS_NUM_THREADS, OMP_NUM_THREADS and "
+        "torch.set_num_threads set to their number and OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE unset; the sides take "
         "turns, a round being one process of each",
-        f"- PyTorch tuned: channels last, {tuned}, SGD in one kernel (fused=True); torch.compile besides, the loss "
-        "included, with weights frozen for inference. A best-tuned side is the one of least median",
+        f"- PyTorch tuned: {tuned}, SGD in one kernel (fused=True); channels last besides; torch.compile besides, the "
+        "loss included, with weights frozen for inference. The best tuned is the one of least median",
         f"- a training step: forward, softmax cross-entropy, backward, SGD ({sgd}); random images and labels, float32",
         *[f"- {line}" for line in told],
     ]
@@ -85,11 +85,15 @@ def duration(seconds):
             return f"{value:.{max(0, 2 - len(str(int(value))) + 1)}f} {unit}"
 
 
-def write(path, lines):
-    """Write the file whole, so that one interrupted is never half a table."""
+def plural(count, thing):
+    return f"{count} {thing}{'s' if count > 1 else ''}"
+
+
+def write(path, *parts):
+    """Write a file of several lists of lines, whole: one interrupted is never half a table."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
-    fresh.write_text("\n".join(lines) + "\n")
+    fresh.write_text("\n".join(line for part in parts for line in part) + "\n")
     fresh.replace(path)
 
 

@@ -12,7 +12,6 @@ A side is made from a graph, images (N, C, H, W), labels (N, H', W') to train on
 
 import shutil
 
-from minisegnet.graph import Graph
 from minisegnet.layers import CrossEntropyLoss
 from minisegnet.memory import keep_freed_memory
 from minisegnet.training import SGD
@@ -26,7 +25,7 @@ NAMES = {
     "compiled": "PyTorch, channels last, torch.compile",
     "prototype": "prototype",
 }
-OURS = "engine" if hasattr(Graph, "compile") else "plain"
+OURS = "engine"
 TUNED = ("kept_memory", "channels_last", "compiled")  # all keep freed memory, see `processes.KEPT_MEMORY`
 SGD_OPTIONS = {"lr": 0.01, "momentum": 0.9}
 

@@ -15,8 +15,10 @@ from minisegnet.commands.options import (
     DATA_HELP,
     add_data_options,
     add_device,
+    add_engine,
     add_prediction_options,
     add_threads,
+    engine_for,
     limited_threads,
 )
 from minisegnet.errors import DataError
@@ -36,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--csv", metavar="FILE", help="also write each class's scores as a table")
     parser.add_argument("--json", metavar="FILE", help="also write all scores and the confusion matrix")
     add_device(parser)
+    add_engine(parser)
     add_threads(parser)
 
 
@@ -56,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
         return recipe.probabilities(graph, image, arguments.tile, arguments.symmetries)
 
     confusion = ConfusionMatrix(len(recipe.classes), dataset.ignore_index)
-    with limited_threads(arguments.threads):
+    with limited_threads(arguments.threads), engine_for(graph, arguments):
         for sample, probabilities in tqdm(
             predictions(graph, dataset, predict), "evaluating", len(dataset), unit="image", leave=False, disable=None
         ):

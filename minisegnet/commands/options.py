@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import ast
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from minisegnet.graph import Graph
 
 DATA_HELP = "shapes, shapes:easy, shapes:hard, or format and folder: folder:PATH, isbi:PATH, camvid:PATH, voc:PATH"
 
@@ -77,6 +81,28 @@ def limited_threads(threads: int | None) -> AbstractContextManager:
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(threads, user_api="blas")
+
+
+def add_engine(parser: argparse._ActionsContainer) -> None:
+    """--engine, see `engine_for`."""
+    parser.add_argument(
+        "--engine",
+        choices=["on", "off"],
+        default="on",
+        help="on: by a plan of fused steps, one process a core; off: layer by layer, as the layers read (on)",
+    )
+
+
+@contextmanager
+def engine_for(graph: Graph, arguments: argparse.Namespace) -> Iterator[None]:
+    """Let the graph predict by the engine inside the block, unless --engine off or another --device was asked for."""
+    if arguments.engine == "off" or graph.device != "cpu":
+        yield
+        return
+    from minisegnet.engine.engine import Engine
+
+    with Engine(graph, workers=None) as engine, graph.accelerated(engine):
+        yield
 
 
 def add_device(parser: argparse._ActionsContainer) -> None:

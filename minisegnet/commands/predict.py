@@ -17,7 +17,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from minisegnet.commands.options import add_device, add_prediction_options, add_threads, limited_threads
+from minisegnet.commands.options import (
+    add_device,
+    add_engine,
+    add_prediction_options,
+    add_threads,
+    engine_for,
+    limited_threads,
+)
 from minisegnet.errors import DataError, MinisegnetError, OptionError
 
 if TYPE_CHECKING:
@@ -41,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_prediction_options(parser)
     add_device(parser)
+    add_engine(parser)
     add_threads(parser)
 
 
@@ -57,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     jobs = plan(arguments.images, arguments.out, arguments.overlay, arguments.probabilities, arguments.checkpoint)
     arguments.out.mkdir(parents=True, exist_ok=True)
     failures = []
-    with limited_threads(arguments.threads):
+    with limited_threads(arguments.threads), engine_for(graph, arguments):
         for job in tqdm(jobs, "predicting", unit="image", leave=False, disable=None):
             try:
                 image = read_image(job.image)

@@ -26,6 +26,7 @@ from minisegnet.commands.options import (
     DATA_HELP,
     add_data_options,
     add_device,
+    add_engine,
     add_model_options,
     add_threads,
     at_least,
@@ -110,6 +111,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     run.add_argument("--overwrite", action="store_true", help="discard the run in the folder")
     add_device(run)
+    add_engine(run)
     add_threads(run)
 
 
@@ -151,6 +153,7 @@ def run(arguments: argparse.Namespace) -> None:
         metadata={**network.metadata, "training": told(arguments)},
         seed=arguments.seed,
         resume_hint=resume_hint(arguments.typed),
+        engine=arguments.engine == "on",
     )
     with limited_threads(arguments.threads):
         best = trainer.fit(arguments.resume, arguments.overwrite)

@@ -30,3 +30,8 @@ def one_blas_thread() -> Iterator[None]:
 def _libraries():
     """The BLAS libraries in this process; to look for them takes a millisecond."""
     return ThreadpoolController().select(user_api="blas").lib_controllers
+
+
+def blas_threads() -> int:
+    """How many threads BLAS has in this process; 1 for a BLAS that does not tell."""
+    return min((library.get_num_threads() for library in _libraries()), default=1)

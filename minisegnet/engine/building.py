@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from minisegnet.engine.borders import Entry, Exit, Ordinary
-from minisegnet.engine.forms import FORMS, known
+from minisegnet.engine.forms import FORMS
+from minisegnet.engine.known import known
 from minisegnet.engine.loss import CrossEntropy
 from minisegnet.engine.step import Step
 from minisegnet.engine.value import Planes, Reader, Value

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minisegnet.backends import backend_in_force, pretend_replaced, replaced_operations
+from minisegnet.engine.blas import blas_threads
 from minisegnet.engine.crew import Crew
 from minisegnet.engine.plan import Plan
 from minisegnet.engine.worker import Worker
 from minisegnet.errors import BackendError, GraphError, OptionError, ShapeError
 from minisegnet.graph import Graph
 from minisegnet.layers import CrossEntropyLoss, Dropout
-from minisegnet.memory import reserve
+from minisegnet.layers.base import Layer
+from minisegnet.memory import reserve, shared
 from minisegnet.nodes import check_count, one_or_several
 from minisegnet.passes import check_gradient, check_input
 from minisegnet.shapes import Shape
@@ -44,7 +44,7 @@ class Engine:
             loss = engine.step(images, labels)          # adds to every parameter's .grad
             scores = engine.predict(images)
 
-    workers      processes that share each batch; None takes one for each core that this process may use
+    workers      processes that share each batch; None takes as many as BLAS has threads here
     loss         a CrossEntropyLoss, for `step`
     to_inputs    whether `backward` also returns the gradients by the inputs
     algorithms   the name of the algorithm to take, by node; see `Plan.explain` for the names
@@ -69,7 +69,7 @@ class Engine:
             raise OptionError(f"the engine's loss is a CrossEntropyLoss of mean or sum, of one output; got {loss!r}")
         self.graph, self.loss, self.to_inputs = graph, loss, to_inputs
         self.algorithms = dict(algorithms or {})
-        self.count = cores() if workers is None else workers
+        self.workers = blas_threads() if workers is None else workers
         self._plans: dict[Key, Plan] = {}
         self._key: Key | None = None  # of the last forward pass that can go back
         self._begin()
@@ -78,8 +78,12 @@ class Engine:
         """The crew, and what belongs to the graph's float type."""
         self._dtype = self.graph.dtype or np.dtype(np.float32)
         self._plans.clear()
-        self._crew = Crew(self.count, self._obey, ARENA if self.count > 1 else 0)
+        self._crew = Crew(self.workers, self._obey, ARENA if self.workers > 1 else 0)
         self._arena = self._crew.arena
+        if self._crew.count > 1:
+            for layer in self._layers():
+                layer.rebind(shared)  # what lies there already stays as it is
+        self._arrays = self._arrays_now()
 
     # ------------------------------------------------------------------------------------------------ for the user
 
@@ -127,16 +131,17 @@ class Engine:
     def predict(self, *inputs: np.ndarray) -> Any:
         """As `Graph.predict`: the output in evaluation mode."""
         self._key = None
-        with evaluating(self.graph):
+        with self.graph.evaluating():
             key = self._filled(inputs, backward=False)
             self._crew.run(("forward", key, self._draws()))
         return self._answers(key)
 
     def plan(self, *input_shapes: Shape, training: bool = True) -> Plan:
-        """The plan for inputs of these shapes, to look at."""
+        """The plan for inputs of these shapes, to look at. Raises ShapeError for shapes that the graph cannot take."""
+        check_count(self.graph.name, "input shapes", len(input_shapes), self.graph.inputs)
         if training:
             return self._plan(self._key_of(input_shapes, True, self.loss is not None))
-        with evaluating(self.graph):
+        with self.graph.evaluating():
             return self._plan(self._key_of(input_shapes, False, False))
 
     def close(self) -> None:
@@ -160,13 +165,25 @@ class Engine:
             check_input(self.graph, node, x)
             if x.ndim < 2 or 0 in x.shape:
                 raise ShapeError(f"{self.graph.name}: input {node.name!r} holds nothing; got shape {x.shape}")
-        if (self.graph.dtype or self._dtype) != self._dtype:
-            self._crew.close()
+        if any(now is not before for now, before in zip(self._arrays_now(), self._arrays, strict=True)):
+            self._crew.close()  # the arrays were rebound, as `Graph.astype` does: others must learn of it
             self._begin()
         key = self._key_of([x.shape for x in inputs], backward, with_loss)
         for planes, x in zip(self._plan(key).inputs, inputs, strict=True):
             planes.data[...] = x
         return key
+
+    def _layers(self) -> list[Layer]:
+        return [*self.graph.layers.values(), *([] if self.loss is None else [self.loss])]
+
+    def _arrays_now(self) -> list[np.ndarray]:
+        """The arrays that workers share with this process."""
+        arrays = []
+        for layer in self._layers():
+            for parameter in layer.parameters.values():
+                arrays += [parameter.data, parameter.grad]
+            arrays += layer.buffers.values()
+        return arrays
 
     def _key_of(self, shapes: Any, backward: bool, with_loss: bool) -> Key:
         modes = tuple(
@@ -200,7 +217,7 @@ class Engine:
             while len(self._plans) >= PLANS:
                 del self._plans[next(iter(self._plans))]
         self._plans[key] = plan  # the last used at the end
-        if self.count == 1 and self._arena.size < plan.nbytes:
+        if self._crew.count == 1 and self._arena.size < plan.nbytes:
             self._arena = reserve(plan.nbytes, shared=False)
         plan.settle(self._arena)
         return plan
@@ -224,27 +241,6 @@ class Engine:
             plan.backward()
 
 
-@contextmanager
-def evaluating(graph: Graph) -> Iterator[None]:
-    """The graph in evaluation mode, and afterwards as it was."""
-    training = [layer for layer in graph.layers.values() if layer.training]
-    for layer in training:
-        layer.eval()
-    try:
-        yield
-    finally:
-        for layer in training:
-            layer.train()
-
-
 def can_fuse(loss: Any, graph: Graph) -> bool:
     """Whether the engine computes this loss itself."""
     return type(loss) is CrossEntropyLoss and loss.reduction != "none" and len(graph.outputs) == 1
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS, Windows
-        return os.cpu_count() or 1

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from minisegnet import layers as L
 from minisegnet import shapes as S
-from minisegnet.backends import replacement_of
 from minisegnet.engine.convolution import WinogradConvolution
 from minisegnet.engine.first_convolution import FirstConvolution
+from minisegnet.engine.known import known
 from minisegnet.engine.pointwise_convolution import Convolution1x1, StampingConvolution
 from minisegnet.engine.pooling import MaxPooling
 from minisegnet.engine.transforms import POINTS
 from minisegnet.engine.value import Planes, Reader
-from minisegnet.layers.base import Layer
 from minisegnet.nodes import Node
 
 if TYPE_CHECKING:
@@ -22,30 +21,6 @@ if TYPE_CHECKING:
 
 # Up to so many values a window, the image's windows are gathered as columns.
 LARGEST_WINDOW = 160
-
-# The layers that the engine knows, and the operation that each stands for.
-KNOWN: dict[type[Layer], str] = {
-    L.BatchNorm2d: "batch_norm2d",
-    L.CenterCrop: "crop",
-    L.Concat: "concat",
-    L.Conv2d: "conv2d",
-    L.ConvTranspose2d: "conv_transpose2d",
-    L.Dropout: "dropout",
-    L.MaxPool2d: "max_pool2d",
-    L.PadToMultiple: "reflection_pad2d",
-    L.ReLU: "relu",
-}
-
-
-def known(layer: Layer, kind: type[Layer]) -> bool:
-    """Whether the layer computes what `kind` does, by an operation that nobody has replaced."""
-    return (
-        isinstance(layer, kind)
-        and type(layer).forward is kind.forward
-        and type(layer).backward is kind.backward
-        and replacement_of(KNOWN[kind]) is None
-    )
-
 
 def alias(builder: Builder, node: Node) -> bool:
     """Nodes that hand on what they read: a frame of the same size, dropout in evaluation."""

@@ -51,7 +51,7 @@ class CrossEntropy(Step):
         self.by_pixel = pixel_weight is not None
         if pixel_weight is not None:
             if pixel_weight.shape != (N, H, W):
-                raise ShapeError(f"pixel_weight must be (N, H, W) like the labels, {(N, H, W)}; got {pixel_weight.shape}")
+                raise ShapeError(f"pixel_weight must be (N, H, W) as the labels, {N, H, W}; got {pixel_weight.shape}")
             self.pixel_weight.data[:, 0] = pixel_weight
 
     def forward(self) -> None:

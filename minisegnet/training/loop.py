@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minisegnet import checks, functional
+from minisegnet.backends import backend_in_force
 from minisegnet.cuda.arrays import to_host
 from minisegnet.data.sample import Batch, Dataset
-from minisegnet.errors import CheckpointError, DataError, MinisegnetError, OptionError, ShapeError
+from minisegnet.engine.engine import Engine, can_fuse
+from minisegnet.errors import CheckpointError, DataError, MinisegnetError, OptionError, ShapeError, WorkerError
 from minisegnet.graph import Graph
+from minisegnet.layers import CrossEntropyLoss
 from minisegnet.layers.base import Layer
 from minisegnet.metrics import ConfusionMatrix
 from minisegnet.training.checkpoint import as_json, save_checkpoint
@@ -52,9 +56,11 @@ class Trainer:
     resume_hint       the command to print when Ctrl-C stops the run
     progress          show the progress bar
     pictures          draw curves and panels
+    engine            train and predict by `engine.Engine`, where the graph lies on the CPU; False: layer by layer
+    workers           processes that the engine shares each batch among; None takes as many as BLAS has threads
 
     A run that was stopped or killed at any moment and is resumed makes the same losses and weights, bit for bit, as one
-    that was not (on the same machine, with as many threads). For that, no random generator lives on from step to step:
+    that was not (on the same machine, with as many workers). For that, no random generator lives on from step to step:
     the loader's order and augmentation are functions of (its seed, epoch, sample), dropout's masks of (seed, step),
     the learning rate of the step. A checkpoint therefore holds the weights, buffers and optimiser state, and as
     position, which stands for all generators, the step and the seeds.
@@ -83,6 +89,8 @@ class Trainer:
         resume_hint: str = "",
         progress: bool = True,
         pictures: bool = True,
+        engine: bool = True,
+        workers: int | None = None,
     ) -> None:
         if (epochs is None) == (steps is None):
             raise OptionError("Trainer: give the length of the run as either epochs or steps")
@@ -103,6 +111,7 @@ class Trainer:
         if graph.device == "cuda":
             self.loss.rebind(graph.placed)  # its class weights
         self.progress, self.pictures = progress, pictures
+        self.engine, self.workers = engine, workers
 
         self.step = 0  # steps done: the weights are those after so many updates
         self.validated = 0  # the step of the last validation
@@ -124,6 +133,10 @@ class Trainer:
         last checkpoint stays as it was.
         """
         self._begin(resume, overwrite)
+        with self._engine_made() as self._engine, self.graph.accelerated(self._engine):
+            return self._fit()
+
+    def _fit(self) -> float | None:
         try:
             with Progress(self.steps, self.step, self.progress) as progress:
                 while True:
@@ -150,30 +163,69 @@ class Trainer:
             print(f"\nStopped after step {self.step} of {self.steps}; {self.folder.last} holds everything. Go on with:")
             print(f"  {self.resume_hint or 'trainer.fit(resume=True)'}")
             raise
+        except WorkerError:
+            for name, buffer in self.graph.buffers.items():  # a step that was not finished may have moved them
+                buffer[...] = self._buffers_before[name]
+            self._save()
+            print(f"\nA worker failed at step {self.step + 1}; {self.folder.last} holds everything before. Go on with:")
+            print(f"  {self.resume_hint or 'trainer.fit(resume=True)'}")
+            raise
+
+    @contextmanager
+    def _engine_made(self) -> Iterator[Engine | None]:
+        """The engine to train with, as long as the run lasts; None where it is not wanted or cannot be."""
+        if not self.engine or self.graph.device != "cpu" or backend_in_force() != "numpy":
+            yield None
+            return
+        fused = self.loss if isinstance(self.loss, CrossEntropyLoss) and can_fuse(self.loss, self.graph) else None
+        with Engine(self.graph, fused, self.workers) as engine:
+            yield engine
 
     def _update(self, batch: Batch) -> tuple[float, float]:
         """One step: loss, gradients, update. Returns the learning rate and the loss."""
         lr = float(self.schedule(self.step))
         self.graph.train()
         self.graph.reseed(mixed(self.seed, self.step))
+        self.graph.zero_grad()
+        value = self._step_by_layers(batch) if self._engine is None else self._step_by_engine(self._engine, batch)
+        self.optimiser.lr = lr
+        self.optimiser.step()
+        self.step += 1
+        return lr, value
+
+    def _step_by_layers(self, batch: Batch) -> float:
+        """The loss of a batch, and the parameters' gradients, layer by layer."""
         scores = self.graph.forward(self.graph.placed(batch.images))
-        size = scores.shape[2:]
-        targets = [batch.labels] if batch.pixel_weight is None else [batch.labels, batch.pixel_weight]
-        loss, cache = self.loss.forward(scores, *(self.graph.placed(centre(target, size)) for target in targets))
+        targets = [self.graph.placed(target) for target in targets_of(batch, scores.shape)]
+        loss, cache = self.loss.forward(scores, *targets)
         value = float(to_host(loss))  # all that a step copies back from a device
         if not np.isfinite(value):
             functional.check_labels(cache)
+        self._check_loss(value, batch)
+        self.graph.backward(self.loss.backward(1.0, cache), to_inputs=False)
+        return value
+
+    def _step_by_engine(self, engine: Engine, batch: Batch) -> float:
+        """The same by the engine, in one go where it computes the loss as well."""
+        self._buffers_before = {name: buffer.copy() for name, buffer in self.graph.buffers.items()}
+        if engine.loss is not None:
+            value = engine.step(batch.images, *targets_of(batch, self.graph.output_shape(batch.images.shape)))
+            self._check_loss(value, batch)
+            return value
+        scores = engine.forward(batch.images)
+        loss, cache = self.loss.forward(scores, *targets_of(batch, scores.shape))
+        self._check_loss(float(loss), batch)
+        engine.backward(self.loss.backward(1.0, cache))
+        return float(loss)
+
+    def _check_loss(self, value: float, batch: Batch) -> None:
+        if not np.isfinite(value):
+            lr = float(self.schedule(self.step))
             raise MinisegnetError(
                 f"the loss is {value} at step {self.step + 1} (learning rate {lr:g}; images "
                 f"{', '.join(batch.names)}). {self._kept()}. Try a lower learning rate or a warm-up; check that the "
                 "images are normalised and no class or pixel weight is extreme"
             )
-        self.graph.zero_grad()
-        self.graph.backward(self.loss.backward(1.0, cache), to_inputs=False)
-        self.optimiser.lr = lr
-        self.optimiser.step()
-        self.step += 1
-        return lr, value
 
     # ----------------------------------------------------------------------------------------------- validation
 
@@ -303,6 +355,12 @@ def without_prefix(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, n
 def mixed(seed: int, step: int) -> int:
     """A seed of 64 bits from two numbers, such that neighbouring steps have nothing in common."""
     return int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0])
+
+
+def targets_of(batch: Batch, scores: tuple[int, ...]) -> list[np.ndarray]:
+    """Labels, and pixel weights where the batch has them, of the scores' height and width."""
+    targets = [batch.labels] if batch.pixel_weight is None else [batch.labels, batch.pixel_weight]
+    return [centre(target, scores[2:]) for target in targets]
 
 
 def centre(array: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

@@ -1,0 +1,63 @@
+"""Max-unpooling: each value goes back to the pixel of its window that won in the pooling, 2 x 2."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minisegnet.engine.layout import clear_margin
+from minisegnet.engine.pooling import BLOCK
+from minisegnet.engine.sharing import pieces, share
+from minisegnet.engine.step import Step
+from minisegnet.engine.value import Reader, Value
+from minisegnet.engine.windows import Windows
+from minisegnet.engine.worker import Worker
+
+
+class MaxUnpooling(Step):
+    """The opposite of `MaxPooling`, whose winners it reads: zero wherever no pixel won."""
+
+    algorithm = "values to the pixels that won"
+
+    def __init__(self, worker: Worker, name: str, reader: Reader, winners: Value, output: Value) -> None:
+        super().__init__(worker, name, [reader, Reader(winners)])
+        self.reader, self.input, self.winners, self.output = reader, reader.value, winners, output
+        self.windows = Windows(output, self.input, worker.scratch)
+        self.bands = share(output.shape[0], output.tile_rows, worker.rank, worker.count)
+        self.bands_back = share(self.input.shape[0], self.input.tile_rows, worker.rank, worker.count)
+        self.rows_at_once = max(1, BLOCK // (output.m * np.prod(output.stored[2:])))
+
+    @property
+    def outputs(self) -> list[Value]:
+        return [self.output]
+
+    @property
+    def reads_back(self) -> list[Value]:
+        return [self.winners]
+
+    def forward(self) -> None:
+        m, output = self.output.m, self.output
+        for band in pieces(self.bands, self.rows_at_once):
+            start, stop = band.first * m, band.stop * m
+            y = output.data[band.image, start:stop]
+            windows = slice(start // 2, min(stop // 2, self.input.height))
+            count = max(0, windows.stop - windows.start)
+            y[2 * count :] = 0
+            if count:
+                x, winners = (value.data[band.image, windows] for value in (self.input, self.winners))
+                self.windows.spread(x, winners, y[: 2 * count])
+            clear_margin(y, start, output.height, min(2 * self.input.width, output.width))
+
+    def backward(self) -> None:
+        if not self.input.wants_gradient:
+            return
+        m = self.input.m
+        for band in pieces(self.bands_back, self.rows_at_once):
+            start, stop = band.first * m, band.stop * m
+            dx = self.worker.scratch.array("rows", (stop - start, *self.input.stored[2:]), self.worker.dtype)
+            count = max(0, min(stop, self.input.height) - start)
+            if count:
+                dy = self.output.gradient[band.image, 2 * start : 2 * (start + count)]
+                winners = self.winners.data[band.image, start : start + count]
+                self.windows.gather(dy, winners, dx[:count])
+            clear_margin(dx, start, self.input.height, self.input.width)
+            self.reader.give(band.image, start, dx)
