@@ -4,7 +4,8 @@
 
 Best is the faster of PyTorch's two layouts, for each pass.
 A side goes through a family of operations in a process of its own; the sides take turns. Ours is the operation as a
-graph of one layer, compiled, and once more layer by layer; where results differ, no ratio is told.
+graph of one layer, compiled, timed within the graph's edges (`measuring.within`), and once more layer by layer. Where
+results differ, no ratio is told.
 The tables are printed, and written to results/cpu/operations.md after every round. Needs PyTorch (torch==2.13.0).
 """
 
@@ -61,7 +62,11 @@ def main():
     parser.add_argument("--folder", type=Path, default=RESULTS, help="where operations.md goes")
     arguments = parser.parse_args()
     sides = [OURS, "plain", *(PEERS if importlib.util.find_spec("torch") else [])]
-    head = ["# Operations on the CPU", "", *settings(command_line(), [f"{IMAGES} images; random upstream gradients"])]
+    told = [
+        f"{IMAGES} images; random upstream gradients, also by the images",
+        "ours does not count how a graph's input and output change layout, which no operation within a network does",
+    ]
+    head = ["# Operations on the CPU", "", *settings(command_line(), told)]
     tables = {}
     try:
         for cores in arguments.cores:

@@ -9,30 +9,23 @@ import numpy as np
 
 from measuring.operations import LOSS, families
 from measuring.sides import make_side
+from measuring.within import Within
 
 LEAST = 3
 SAMPLES = 100  # of each array, that are compared
 
 
-def time_passes(side, dy, seconds):
-    """Median seconds of the forward and of the backward pass, in turn."""
-    times = {"forward": [], "backward": []}
-    while len(times["forward"]) < LEAST or sum(map(sum, times.values())) < seconds:
+def time_in_turn(side, actions, seconds, within):
+    """Median seconds of each action; `within` tells them where given."""
+    times = {name: [] for name in actions}
+    started = time.perf_counter()
+    while min(map(len, times.values())) < LEAST or time.perf_counter() - started < seconds:
         side.zero_grad()
-        for name, action in (("forward", side.forward), ("backward", lambda: side.backward(dy))):
+        for name, action in actions.items():
             start = time.perf_counter()
             action()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(time.perf_counter() - start if within is None else within.seconds(name))
     return {name: median(values) for name, values in times.items()}
-
-
-def time_step(side, seconds):
-    times = []
-    while len(times) < LEAST or sum(times) < seconds:
-        start = time.perf_counter()
-        side.step()
-        times.append(time.perf_counter() - start)
-    return {"forward and backward": median(times)}
 
 
 def samples(array):
@@ -49,14 +42,16 @@ def measure(name, cores, operation, build, shape, seconds):
         N, C, H, W = graph.output_shape(shape)
         side = make_side(name, graph, x, rng.integers(0, C, (N, H, W)), True, cores)
         numbers = {"losses": [side.step(), side.step()]}
-        times = time_step(side, seconds)
+        actions = {"forward and backward": side.step}
     else:
         dy = rng.standard_normal(graph.output_shape(shape), np.float32)
         side = make_side(name, graph, x, None, True, cores)
         y, dx = side.forward(), side.backward(dy)
         numbers = {"y": samples(y), "dx": samples(dx)}
         numbers |= {f"d{parameter}": samples(gradient) for parameter, gradient in side.gradients().items()}
-        times = time_passes(side, dy, seconds)
+        actions = {"forward": side.forward, "backward": lambda: side.backward(dy)}
+    within = Within(side.plan.plan) if name == "engine" else None
+    times = time_in_turn(side, actions, seconds, within)
     side.close()
     return {"seconds": times, "numbers": numbers}
 

@@ -77,8 +77,8 @@ class Engine(Plain):
     """Our graph compiled, with one worker a core, on the same parameters."""
 
     def __init__(self, graph, images, labels, training, cores):
-        loss = None if labels is None else CrossEntropyLoss()
-        self.plan = graph.compile(images.shape, loss=loss, training=training, workers=cores)
+        loss, to_inputs = (CrossEntropyLoss(), False) if labels is not None else (None, training)
+        self.plan = graph.compile(images.shape, loss=loss, training=training, workers=cores, to_inputs=to_inputs)
         super().__init__(graph, images, labels, training)  # the optimiser, on parameters that workers share
 
     def step(self):
@@ -119,7 +119,7 @@ class PyTorch:
         if labels is not None:
             self.labels = torch.from_numpy(labels)
             self.optimiser = torch.optim.SGD(self.model.parameters(), **SGD_OPTIONS, fused=tuned)
-        elif training:
+        elif training:  # the passes one by one
             self.images.requires_grad_()
         if name == "compiled":
             from torch._inductor import config

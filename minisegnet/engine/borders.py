@@ -96,7 +96,7 @@ class Ordinary(Step):
 
     def forward(self) -> None:
         self.worker.wait()
-        if self.worker.rank == 0:
+        if self.worker.leads:
             with located("the engine", self.node):
                 inputs = [
                     joined([r.value for r in source]) if isinstance(source, list) else source[0].results[source[1]]
@@ -109,7 +109,7 @@ class Ordinary(Step):
 
     def backward(self) -> None:
         self.worker.wait()
-        if self.worker.rank == 0:
+        if self.worker.leads:
             dy = np.empty(self.output.shape, self.worker.dtype)
             collect(self.output.gradient, self.output, dy)
             with located("the engine", self.node):

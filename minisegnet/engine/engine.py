@@ -23,6 +23,7 @@ from minisegnet.shapes import Shape
 
 # How much memory may be asked for: pages are taken only where they are touched.
 ARENA = 2**40
+PAGE = 4096
 # Plans kept: for training, for the last sizes predicted.
 PLANS = 4
 
@@ -79,7 +80,8 @@ class Engine:
         self._dtype = self.graph.dtype or np.dtype(np.float32)
         self._plans.clear()
         self._crew = Crew(self.workers, self._obey, ARENA if self.workers > 1 else 0)
-        self._arena = self._crew.arena
+        self._shared = self._crew.arena
+        self._own = reserve(0, shared=False)
         if self._crew.count > 1:
             for layer in self._layers():
                 layer.rebind(shared)  # what lies there already stays as it is
@@ -103,10 +105,10 @@ class Engine:
         check_count(self.graph.name, "gradients, one for each output,", len(dys), self.graph.outputs)
         for node, exit_, gradient in zip(self.graph.outputs, plan.exits, dys, strict=True):
             if gradient is None:
-                exit_.answer.data.fill(0)
+                exit_.answer.whole.fill(0)
             else:
-                check_gradient(gradient, exit_.answer.shape, f"{self.graph.name}: dy of output {node.name!r}")
-                exit_.answer.data[...] = gradient
+                check_gradient(gradient, exit_.answer.whole.shape, f"{self.graph.name}: dy of output {node.name!r}")
+                exit_.answer.whole[...] = gradient
         key, self._key = self._key, None
         self._crew.run(("backward", key, self._draws()))
         return one_or_several(plan.input_gradients()) if self.to_inputs else None
@@ -170,7 +172,7 @@ class Engine:
             self._begin()
         key = self._key_of([x.shape for x in inputs], backward, with_loss)
         for planes, x in zip(self._plan(key).inputs, inputs, strict=True):
-            planes.data[...] = x
+            planes.whole[...] = x
         return key
 
     def _layers(self) -> list[Layer]:
@@ -200,27 +202,42 @@ class Engine:
         return [layer for layer in self.graph.layers.values() if isinstance(layer, Dropout)]
 
     def _answers(self, key: Key) -> Any:
-        return one_or_several([step.answer.data.copy() for step in self._plans[key].exits])
+        return one_or_several([step.answer.whole.copy() for step in self._plans[key].exits])
 
     # ------------------------------------------------------------------------------------------------ in every process
 
     def _plan(self, key: Key) -> Plan:
         """This process's plan, with its place in memory; made at the first time."""
         plan = self._plans.pop(key, None)
-        if plan is None or plan.worker.rank != self._crew.rank:  # or made before the fork, for rank 0
+        if plan is None or plan.worker.number != self._crew.rank:  # or made before the fork, for rank 0
             if self._crew.rank:  # a copy of the graph as it was at the fork
                 self._take_modes(key.modes)
             with pretend_replaced(key.replaced):
-                loss = self.loss if key.with_loss else None
-                worker = Worker(self._dtype, self._crew)
-                plan = Plan(worker, self.graph, key.shapes, loss, key.backward, self.to_inputs, self.algorithms)
+                plan = self._planned(key, self._can_divide(key.shapes))
+                if plan.worker.apart and not plan.is_all_fused:
+                    plan = self._planned(key, False)
             while len(self._plans) >= PLANS:
                 del self._plans[next(iter(self._plans))]
         self._plans[key] = plan  # the last used at the end
-        if self._crew.count == 1 and self._arena.size < plan.nbytes:
-            self._arena = reserve(plan.nbytes, shared=False)
-        plan.settle(self._arena)
+        if self._crew.count > 1 and not plan.worker.apart:
+            plan.settle(self._crew.arena[: plan.shared_nbytes], self._crew.arena[-(-plan.shared_nbytes // PAGE) * PAGE :])
+            return plan
+        if self._own.size < plan.own_nbytes:
+            self._own = reserve(plan.own_nbytes, shared=False)
+        if self._crew.count == 1 and self._shared.size < plan.shared_nbytes:
+            self._shared = reserve(plan.shared_nbytes, shared=False)
+        plan.settle(self._shared, self._own)
         return plan
+
+    def _can_divide(self, shapes: tuple[Shape, ...]) -> bool:
+        """Whether each worker can have images of its own, as many as the others."""
+        images = {shape[0] for shape in shapes}
+        return len(images) == 1 and images.pop() % self._crew.count == 0 and not self.to_inputs
+
+    def _planned(self, key: Key, apart: bool) -> Plan:
+        worker = Worker(self._dtype, self._crew if self._crew.count > 1 else None, apart)
+        loss = self.loss if key.with_loss else None
+        return Plan(worker, self.graph, key.shapes, loss, key.backward, self.to_inputs, self.algorithms)
 
     def _take_modes(self, modes: tuple[tuple[bool, ...], ...]) -> None:
         for layer, (training, *trainable) in zip(self.graph.layers.values(), modes, strict=True):

@@ -41,7 +41,7 @@ class Finish:
             output.on_gradient = self.on_gradient
         self.bands = share(output.shape[0], output.tile_rows, worker.rank, worker.count)
         self.run = output.tiles * output.channels  # one column of all tiles of a row
-        self.count = output.shape[0] * output.height * output.width  # values a channel
+        self.count = worker.plans * output.shape[0] * output.height * output.width  # values a channel
 
     def scaled(self, weight: np.ndarray, axis: int = 0) -> np.ndarray:
         """The convolution's weight, or its gradient, with the folded normalisation's factors along its output axis."""
@@ -125,7 +125,7 @@ class Finish:
         variance = np.maximum(sums[1] / self.count - self.mean**2, 0)
         self.inverse = 1 / np.sqrt(variance + norm.eps)
         self.mean_row = self.per_column(self.mean)
-        if self.worker.rank == 0:
+        if self.worker.leads:
             bias = 0 if self.bias is None else self.bias.data
             norm.track(self.mean + bias, variance, self.count)
         scale = norm.weight.data * self.inverse
@@ -179,12 +179,12 @@ class Finish:
         of_bias, of_weight = self.worker.sum(self.over_columns(self.gradient_sums))
         self.gradient_sums[...] = 0
         if self.norm is None:
-            if self.worker.rank == 0 and self.bias is not None:
+            if self.worker.leads and self.bias is not None:
                 by_bias = of_bias if self.scale is None else of_bias * self.scale
                 self.bias.accumulate(by_bias.astype(self.worker.dtype))
             return
         norm = self.norm
-        if self.worker.rank == 0:
+        if self.worker.leads:
             norm.weight.accumulate((of_weight * self.inverse).astype(self.worker.dtype))
             norm.bias.accumulate(of_bias.astype(self.worker.dtype))
         k1 = norm.weight.data * self.inverse

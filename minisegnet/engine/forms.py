@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING
 from minisegnet import layers as L
 from minisegnet import shapes as S
 from minisegnet.engine.convolution import WinogradConvolution
+from minisegnet.engine.dropout import dropout
 from minisegnet.engine.first_convolution import FirstConvolution
+from minisegnet.engine.following import following
 from minisegnet.engine.known import known
+from minisegnet.engine.pointwise import pointwise
 from minisegnet.engine.pointwise_convolution import Convolution1x1, StampingConvolution
-from minisegnet.engine.pooling import MaxPooling
+from minisegnet.engine.pooling import max_pooling
+from minisegnet.engine.resampling import resampling
 from minisegnet.engine.transforms import POINTS
+from minisegnet.engine.unpooling import max_unpooling
 from minisegnet.engine.value import Planes, Reader
 from minisegnet.nodes import Node
 
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
 
 # Up to so many values a window, the image's windows are gathered as columns.
 LARGEST_WINDOW = 160
+
 
 def alias(builder: Builder, node: Node) -> bool:
     """Nodes that hand on what they read: a frame of the same size, dropout in evaluation."""
@@ -42,20 +48,6 @@ def concat(builder: Builder, node: Node) -> bool:
     return True
 
 
-def max_pooling(builder: Builder, node: Node) -> bool:
-    """2 x 2 windows that touch, without indices."""
-    layer = node.layer
-    if not known(layer, L.MaxPool2d) or layer.outputs != 1:
-        return False
-    stride = layer.kernel_size if layer.stride is None else layer.stride
-    options = [S.pair(number) for number in (layer.kernel_size, stride, layer.padding, layer.dilation)]
-    _, _, H, W = builder.shapes[node.inputs[0].node.name]
-    if options != [(2, 2), (2, 2), (0, 0), (1, 1)] or (layer.ceil_mode and (H % 2 or W % 2)):
-        return False
-    reader = Reader(builder.whole(node.inputs[0]))
-    return builder.add_step(MaxPooling(builder.worker, node.name, reader, builder.new(node)))
-
-
 def convolution(builder: Builder, node: Node) -> bool:
     """A convolution, with the normalisation and the ReLU that alone read it."""
     layer = node.layer
@@ -64,26 +56,13 @@ def convolution(builder: Builder, node: Node) -> bool:
     kind = _kind_of_convolution(builder, node)
     if kind is None:
         return False
-    last, norm, relu = node, None, False
-    follower = builder.follower(last, L.BatchNorm2d)
-    if follower is not None and _can_be_fused(follower.layer, builder.backward):
-        last, norm = follower, follower.layer
-        builder.done.add(last.name)
-    follower = builder.follower(last, L.ReLU)
-    if follower is not None:
-        last, relu = follower, True
-        builder.done.add(last.name)
+    last, norm, relu = following(builder, node)
     name = node.name if last is node else f"{node.name} .. {last.name}"
     if kind is FirstConvolution:
         (image,) = builder.values[node.inputs[0].node.name, node.inputs[0].position]
         return builder.add_step(kind(builder.worker, name, image, builder.new(last), layer, norm, relu))
     readers = [Reader(value) for value in builder.parts(node.inputs[0])]
     return builder.add_step(kind(builder.worker, name, readers, builder.new(last), layer, norm, relu))
-
-
-def _can_be_fused(norm: L.BatchNorm2d, backward: bool) -> bool:
-    """Normalisation by the batch, or by constants that nobody trains."""
-    return norm.training or not (backward and any(parameter.trainable for parameter in norm.parameters.values()))
 
 
 def _kind_of_convolution(builder: Builder, node: Node):
@@ -107,4 +86,4 @@ def _kind_of_convolution(builder: Builder, node: Node):
 
 
 # In the order in which they are asked.
-FORMS: list[Callable[[Builder, Node], bool]] = [alias, concat, max_pooling, convolution]
+FORMS: list[Callable[[Builder, Node], bool]] = [alias, concat, max_pooling, max_unpooling, convolution, resampling, pointwise, dropout]

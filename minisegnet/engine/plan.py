@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 
 import numpy as np
 
-from minisegnet.engine.borders import collect
+from minisegnet.engine.borders import Ordinary, collect
 from minisegnet.engine.building import Builder
 from minisegnet.engine.memory_plan import ALIGNMENT, Buffer, place
-from minisegnet.engine.value import Value
+from minisegnet.engine.value import Planes, Value
 from minisegnet.engine.worker import Slots, Worker
 from minisegnet.graph import Graph
 from minisegnet.layers import CrossEntropyLoss
+from minisegnet.layers.base import Parameter
 from minisegnet.shapes import Shape
 
 
 class Plan:
-    """The steps of one graph for one shape of its inputs, run by one worker on its share."""
+    """The steps of one graph for one shape of its inputs, run by one worker on its share.
+
+    apart           whether each worker has images of its own, and `steps` are for these
+    lasting         values that the caller fills and reads: in memory that all workers share
+    buffers         the others, each with its place in time and memory
+    shared_nbytes   bytes of memory that all workers must share
+    own_nbytes      bytes for the buffers: shared too, unless the workers are apart
+    """
 
     def __init__(
         self,
@@ -30,17 +39,29 @@ class Plan:
         algorithms: Mapping[str, str] | None = None,
     ) -> None:
         self.worker, self.graph, self.goes_back = worker, graph, backward
-        built = Builder(worker, graph, input_shapes, loss, backward, to_inputs, algorithms or {}).build()
+        shapes = [(shape[0] // worker.plans, *shape[1:]) for shape in input_shapes]
+        built = Builder(worker, graph, shapes, loss, backward, to_inputs, algorithms or {}).build()
         self.steps, self.inputs, self.exits, self.loss = built.steps, built.inputs, built.exits, built.loss
         self.input_values = built.input_values
-        self.outside = [] if self.loss is None else [self.loss.labels, self.loss.pixel_weight]
+        self.lasting: list[Planes] = [*self.inputs, *(step.answer for step in self.exits)]
+        if self.loss is not None:
+            self.lasting += [self.loss.labels, self.loss.pixel_weight]
         self.buffers = self._buffers()
-        self.values_nbytes = place([buffer for buffer, _, _ in self.buffers])
-        self.trained = []
-        if backward and worker.count > 1:
+        self.own_nbytes = place([buffer for buffer, _, _ in self.buffers])
+        self.trained: list[Parameter] = []
+        if backward and worker.team > 1:
             self.trained = [parameter for parameter in graph.parameters.values() if parameter.trainable]
-        self.nbytes = self.values_nbytes + ALIGNMENT + Slots.nbytes(self.trained, worker.count)
-        self._memory: np.ndarray | None = None
+        self.shared_nbytes = sum(map(self._lasting_nbytes, self.lasting)) + Slots.nbytes(self.trained, worker.team)
+        self._memory: tuple[np.ndarray, np.ndarray] | None = None
+
+    @property
+    def is_all_fused(self) -> bool:
+        """Whether no step needs the whole batch in one process."""
+        return not any(isinstance(step, Ordinary) for step in self.steps)
+
+    def _lasting_nbytes(self, planes: Planes) -> int:
+        nbytes = self.worker.plans * prod(planes.stored) * (planes.dtype or self.worker.dtype).itemsize
+        return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
     def _buffers(self) -> list[tuple[Buffer, Value, str]]:
         """A buffer for each value and each gradient, with its life: steps are counted on through the way back."""
@@ -52,8 +73,6 @@ class Plan:
             life = lives.setdefault((value, what), [moments[0], moments[0]])
             life[:] = min(life[0], *moments), max(life[1], *moments)
 
-        for planes in self.inputs:
-            live(planes, "data", -1)
         for index, step in enumerate(self.steps):
             back = 2 * count - 1 - index
             for value in (*step.inputs, *step.outputs, *step.kept):
@@ -65,33 +84,39 @@ class Plan:
             for value in (*step.outputs, *(reader.value for reader in step.readers)):
                 if value.wants_gradient:
                     live(value, "gradient", back)
-        for planes in (*(step.answer for step in self.exits), *self.outside):
-            live(planes, "data", -1, end)
         for value in self.input_values:
             if value.wants_gradient:
                 live(value, "gradient", end)
         buffers = []
         for (value, what), (birth, death) in lives.items():
-            nbytes = int(np.prod(value.stored)) * (value.dtype or self.worker.dtype).itemsize
+            if value in self.lasting:
+                continue
+            nbytes = prod(value.stored) * (value.dtype or self.worker.dtype).itemsize
             buffers.append((Buffer(f"{value.name} {what}", nbytes, birth, death), value, what))
         return buffers
 
-    def settle(self, memory: np.ndarray) -> None:
-        """Give every value its place in `memory`, uint8 of at least `nbytes`."""
-        if memory is self._memory:
+    def settle(self, shared: np.ndarray, own: np.ndarray) -> None:
+        """Give every value its place in memory, uint8 of at least `shared_nbytes` and `own_nbytes`."""
+        if self._memory is not None and self._memory[0] is shared and self._memory[1] is own:
             return
-        self._memory = memory
+        self._memory = shared, own
         for buffer, value, what in self.buffers:
-            array = memory[buffer.offset : buffer.offset + buffer.nbytes].view(value.dtype or self.worker.dtype)
+            array = own[buffer.offset : buffer.offset + buffer.nbytes].view(value.dtype or self.worker.dtype)
             setattr(value, what, array.reshape(value.stored))
+        worker, start = self.worker, 0
+        for planes in self.lasting:
+            stop = start + self._lasting_nbytes(planes)
+            N = planes.stored[0]
+            shape = (worker.plans * N, *planes.stored[1:])
+            planes.whole = shared[start:stop].view(planes.dtype or worker.dtype)[: prod(shape)].reshape(shape)
+            first = worker.number * N if worker.apart else 0
+            planes.data = planes.whole[first : first + N]
+            start = stop
         if self.trained:
-            start = -(-self.values_nbytes // ALIGNMENT) * ALIGNMENT
-            worker = self.worker
-            worker.slots = Slots(self.trained, worker.rank, worker.count, memory[start:])
+            worker.slots = Slots(self.trained, worker.number, worker.team, shared[start:])
 
     def forward(self) -> None:
         """Run every step on this worker's share."""
-        self.worker.wait()  # until the inputs are written
         for step in self.steps:
             step.forward()
             self.worker.wait()
@@ -105,6 +130,7 @@ class Plan:
                 step.backward()
                 self.worker.wait()
         if self.worker.slots is not None:
+            self.worker.meet()
             self.worker.slots.sum()
 
     def input_gradients(self) -> list[np.ndarray]:

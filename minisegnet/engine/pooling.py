@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from minisegnet import layers as L
+from minisegnet import shapes as S
+from minisegnet.engine.known import known
 from minisegnet.engine.layout import clear_margin
 from minisegnet.engine.sharing import pieces, share
 from minisegnet.engine.step import Step
 from minisegnet.engine.value import Reader, Value
 from minisegnet.engine.windows import Windows
 from minisegnet.engine.worker import Worker
+from minisegnet.nodes import Node
+
+if TYPE_CHECKING:
+    from minisegnet.engine.building import Builder
 
 BLOCK = 2**16  # values of the image that are gone through at once
 
@@ -64,21 +73,49 @@ class MaxPooling(Step):
     def backward(self) -> None:
         if self.winners is None or not self.input.wants_gradient:
             return
-        m, (_, _, H, W), output = self.input.m, self.input.shape, self.output
+        m = self.input.m
         for band in pieces(self.bands_back, self.rows_at_once):
             start, stop = band.first * m, band.stop * m
-            dx = self.reader.place(band.image, start, stop)
-            place = dx is not None
+            place = self.reader.place(band.image, start, stop)
+            dx = place
             if dx is None:
                 dx = self.worker.scratch.array("rows", (stop - start, *self.input.stored[2:]), self.worker.dtype)
-            windows = slice(start // 2, min(stop // 2, output.height))
-            count = max(0, windows.stop - windows.start)
-            dx[2 * count :] = 0
-            if count:
-                dy, winners = (array[band.image, windows] for array in (output.gradient, self.winners.data))
-                self.windows.spread(dy, winners, dx[: 2 * count])
-            clear_margin(dx, start, H, min(2 * output.width, W))
-            if place:
+            self.windows.spread(self.output.gradient, self.winners.data, band.image, start, dx)
+            if place is not None:
                 self.reader.written(band.image, start, dx)
             else:
                 self.reader.give(band.image, start, dx)
+
+
+def max_pooling(builder: Builder, node: Node) -> bool:
+    """A form (see `forms`): windows of 2 x 2 that touch; with indices if unpoolings alone read them, as winners."""
+    layer = node.layer
+    if not known(layer, L.MaxPool2d):
+        return False
+    stride = layer.kernel_size if layer.stride is None else layer.stride
+    options = [S.pair(number) for number in (layer.kernel_size, stride, layer.padding, layer.dilation)]
+    if options != [(2, 2), (2, 2), (0, 0), (1, 1)]:
+        return False
+    unpoolings = [reader for reader in builder.readers.get(node.name, []) if reads_indices(reader, node)]
+    if not all(undoes(builder, reader, node) for reader in unpoolings):
+        return False
+    reader, output = Reader(builder.whole(node.inputs[0])), builder.new(node)
+    winners = None
+    if unpoolings or output.wants_gradient:
+        winners = Value(f"{node.name} winners", output.shape, output.m, False)
+        winners.dtype = np.dtype(np.uint8)
+        builder.values[node.name, 1] = [winners]
+    return builder.add_step(MaxPooling(builder.worker, node.name, reader, output, winners))
+
+
+def reads_indices(node: Node, pooling: Node) -> bool:
+    """Whether a node reads the pooling's indices."""
+    return any(handle.node is pooling and handle.position == 1 for handle in node.inputs)
+
+
+def undoes(builder: Builder, node: Node, pooling: Node) -> bool:
+    """Whether a node is an unpooling to the size before the pooling, and has no other use for its indices."""
+    if not known(node.layer, L.MaxUnpool2d) or len(node.inputs) != 2 or node.inputs[0].position:
+        return False
+    small, before = builder.shapes[node.inputs[0].node.name], builder.shapes[pooling.inputs[0].node.name]
+    return small == builder.shapes[pooling.name] and builder.shapes[node.name] == before

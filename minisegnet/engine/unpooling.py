@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from minisegnet import layers as L
+from minisegnet.engine.known import known
 from minisegnet.engine.layout import clear_margin
 from minisegnet.engine.pooling import BLOCK
 from minisegnet.engine.sharing import pieces, share
@@ -11,6 +15,10 @@ from minisegnet.engine.step import Step
 from minisegnet.engine.value import Reader, Value
 from minisegnet.engine.windows import Windows
 from minisegnet.engine.worker import Worker
+from minisegnet.nodes import Node
+
+if TYPE_CHECKING:
+    from minisegnet.engine.building import Builder
 
 
 class MaxUnpooling(Step):
@@ -35,17 +43,10 @@ class MaxUnpooling(Step):
         return [self.winners]
 
     def forward(self) -> None:
-        m, output = self.output.m, self.output
+        m = self.output.m
         for band in pieces(self.bands, self.rows_at_once):
-            start, stop = band.first * m, band.stop * m
-            y = output.data[band.image, start:stop]
-            windows = slice(start // 2, min(stop // 2, self.input.height))
-            count = max(0, windows.stop - windows.start)
-            y[2 * count :] = 0
-            if count:
-                x, winners = (value.data[band.image, windows] for value in (self.input, self.winners))
-                self.windows.spread(x, winners, y[: 2 * count])
-            clear_margin(y, start, output.height, min(2 * self.input.width, output.width))
+            y = self.output.data[band.image, band.first * m : band.stop * m]
+            self.windows.spread(self.input.data, self.winners.data, band.image, band.first * m, y)
 
     def backward(self) -> None:
         if not self.input.wants_gradient:
@@ -61,3 +62,15 @@ class MaxUnpooling(Step):
                 self.windows.gather(dy, winners, dx[:count])
             clear_margin(dx, start, self.input.height, self.input.width)
             self.reader.give(band.image, start, dx)
+
+
+def max_unpooling(builder: Builder, node: Node) -> bool:
+    """A form (see `forms`): an unpooling by the indices of a pooling that has a form too."""
+    if not known(node.layer, L.MaxUnpool2d):
+        return False
+    indices = node.inputs[1]
+    if (indices.node.name, indices.position) not in builder.values:
+        return False  # they are arrays of an ordinary pooling
+    (winners,) = builder.values[indices.node.name, indices.position]
+    reader, output = Reader(builder.whole(node.inputs[0])), builder.new(node)
+    return builder.add_step(MaxUnpooling(builder.worker, node.name, reader, winners, output))

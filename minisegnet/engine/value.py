@@ -51,12 +51,16 @@ class Value:
 
 
 class Planes(Value):
-    """A value stored as the caller gives it, (N, C, H, W): an input that no gradient is wanted of."""
+    """A value stored as the caller gives it, (N, C, H, W): inputs, outputs, labels.
+
+    whole   that of all workers, of which `data` are this one's images
+    """
 
     def __init__(self, name: str, shape: Shape, dtype: Any = None) -> None:
         super().__init__(name, shape, 1, False)
         self.stored = shape
         self.dtype = None if dtype is None else np.dtype(dtype)
+        self.whole = self.data
 
 
 class Reader:

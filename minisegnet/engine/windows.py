@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minisegnet.engine.layout import tap
+from minisegnet.engine.layout import clear_margin, tap
 from minisegnet.engine.scratch import Scratch
 from minisegnet.engine.value import Value
 
@@ -20,11 +20,11 @@ Index = tuple[slice, int, slice]
 class Windows:
     """The windows of `large` that the pixels of `small` stand for; both are stored in the same even number of columns.
 
-    The arrays of its methods are rows of one image, (rows, m, T, C); those of the large one are twice as many.
+    Rows of one image are (rows, m, T, C); two of the large one lie over each of the small one.
     """
 
     def __init__(self, large: Value, small: Value, scratch: Scratch) -> None:
-        self.scratch = scratch
+        self.large, self.small, self.scratch = large, small, scratch
         left, right = (tap(small.m, 2, column, large.tiles, small.tiles) for column in (0, 1))
         self.places: list[tuple[Index, list[Index]]] = []  # for each column of the small image's tiles
         for s in range(small.m):
@@ -66,16 +66,24 @@ class Windows:
         np.equal(first, first, out=number)
         return np.bitwise_and(won, number, out=won).view(np.uint8)
 
-    def spread(self, small: np.ndarray, winners: np.ndarray, large: np.ndarray) -> None:
-        """Write each value of `small` to the pixel of its window that won, and zero to the others."""
-        for here, pixels in self.places:
-            values = self._array("values", small[here].shape, small.dtype)
-            np.copyto(values, small[here])
-            for pixel, mask in zip(pixels, self._masks(winners[here], small.dtype), strict=True):
+    def spread(self, small: np.ndarray, winners: np.ndarray, image: int, start: int, rows: np.ndarray) -> None:
+        """Fill rows of the large image, from row `start` on: each value of `small` where it won, zeros elsewhere.
+
+        small, winners   (N, rows, m, T, C), as they are stored
+        """
+        windows = slice(start // 2, min((start + len(rows)) // 2, self.small.height))
+        large = rows[: 2 * max(0, windows.stop - windows.start)]
+        rows[len(large) :] = 0
+        for here, pixels in self.places if len(large) else ():
+            x, won = small[image, windows][here], winners[image, windows][here]
+            values = self._array("values", x.shape, x.dtype)
+            np.copyto(values, x)
+            for pixel, mask in zip(pixels, self._masks(won, x.dtype), strict=True):
                 np.bitwise_and(values.view(mask.dtype), mask, out=large[pixel].view(mask.dtype))
+        clear_margin(rows, start, self.large.height, min(2 * self.small.width, self.large.width))
 
     def gather(self, large: np.ndarray, winners: np.ndarray, small: np.ndarray) -> None:
-        """The opposite: small = the pixel of each window that won."""
+        """The opposite, for rows of both: small = the pixel of each window that won."""
         for here, pixels in self.places:
             found = self._array("values", small[here].shape, small.dtype)
             found.fill(0)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minisegnet.engine.scratch import Scratch
 from minisegnet.layers.base import Parameter
+
+if TYPE_CHECKING:
+    from minisegnet.engine.crew import Crew
 
 
 class Slots:
@@ -65,32 +68,49 @@ class Slots:
 
 
 class Worker:
-    """Rank `rank` of `count`, each a process of its own.
+    """One process of a crew, or the only one.
 
-    scratch   small arrays that lie in this process's cache
+    number, team   which of how many
+    apart          whether it has images, and memory, of its own: the plan is then one for these images alone, and only
+                   sums join the workers. Otherwise all share every image by rows, and wait for one another
+    rank, count    whose share of the plan's rows: as number and team, or of one where it works apart
+    scratch        small arrays that lie in this process's cache
     """
 
-    rank = 0
-    count = 1
-
-    def __init__(self, dtype: Any, crew: Any = None) -> None:
+    def __init__(self, dtype: Any, crew: Crew | None = None, apart: bool = False) -> None:
         self.dtype = np.dtype(dtype)
         self.scratch = Scratch()
         self.crew = crew
-        if crew is not None:
-            self.rank, self.count = crew.rank, crew.count
+        self.number, self.team = (0, 1) if crew is None else (crew.rank, crew.count)
+        self.apart = apart and self.team > 1
+        self.rank, self.count = (0, 1) if self.apart else (self.number, self.team)
         self.slots: Slots | None = None  # of gradients, where several workers add to them
         self._ones = np.ones(0, self.dtype)
         self._zeros = np.zeros(0, self.dtype)
 
     def sum(self, values: np.ndarray) -> np.ndarray:
         """The sum of what all workers give, float64."""
-        return values if self.count == 1 else self.crew.sum(values)
+        return values if self.crew is None else self.crew.sum(values)
 
     def wait(self) -> None:
-        """Wait until all workers have come here."""
+        """Wait until all workers have come here, where they read each other's rows."""
         if self.count > 1:
+            self.meet()
+
+    def meet(self) -> None:
+        """Wait until all workers have come here."""
+        if self.crew is not None:
             self.crew.barrier()
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is for this worker to do what is done once."""
+        return self.number == 0
+
+    @property
+    def plans(self) -> int:
+        """How many plans the batch is divided among."""
+        return self.team if self.apart else 1
 
     def add_gradient(self, parameter: Parameter, gradient: np.ndarray) -> None:
         """Add this worker's part of a parameter's gradient."""
