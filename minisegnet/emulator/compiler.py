@@ -37,7 +37,7 @@ INSTRUMENTED = (
 
 # g++ is to copy a float4 at once (clang++: runtime/vector_types.h); clang++ is to tell of a read before a write.
 OF_GCC = ("-fno-tree-sra",)
-OF_CLANG = ("-mllvm", "-tsan-instrument-read-before-write=1")
+OF_CLANG = ("-mllvm", "-tsan-instrument-read-before-write=1", "-fno-sanitize=local-bounds")
 
 
 def compiler_found() -> str | None:

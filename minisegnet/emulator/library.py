@@ -123,7 +123,7 @@ def _stamps(source: Source) -> tuple:
 
 def _compiled(source: Source, mode: str) -> Library:
     runtime = machine("fast" if mode == "fast" else "check")
-    options = [*compiler.KERNEL, *compiler.options(mode), *(() if mode == "fast" else compiler.INSTRUMENTED)]
+    options = [*compiler.KERNEL, *(() if mode == "fast" else compiler.INSTRUMENTED), *compiler.options(mode)]
     numbers = count(1)
     names = {file: f"{number}_{file.name}" for number, file in enumerate(source.texts)}
     texts = {}
