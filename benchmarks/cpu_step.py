@@ -18,7 +18,7 @@ from measuring.case import Case
 from measuring.processes import SideFailed, ask, ask_prototype
 from measuring.report import RESULTS, command_line, plural, settings, sides_table, write
 from measuring.rounds import disagreement
-from measuring.sides import OURS
+from measuring.sides import NAMES, OURS
 
 U_NET = {"width": 32, "depth": 3}
 VGG = {"encoder": "vgg16"}
@@ -54,19 +54,17 @@ class Comparison:
 
     def agreeing(self, sides):
         """The sides that run and give the numbers of the first, ours; none if that does not run or one gives others."""
-        answers = {}
+        ours, answers = sides[0], {}
         for side in sides:
             try:
                 answers[side] = ask("one_side", side, self.cores, task="check", case=asdict(self.case))
             except SideFailed as problem:
-                self.notes.append(f"{side} does not run here: {problem}")
-        ours = sides[0]
-        if ours not in answers:
-            return []
-        for side, answer in answers.items():
-            problem = disagreement(answer, answers[ours])
-            if problem:
-                self.notes.append(f"NOT REPORTED: {side} does not compute what {ours} does ({problem})")
+                self.notes.append(f"{NAMES[side]} does not run here: {problem}")
+                if side == ours:
+                    return []
+                continue
+            if problem := disagreement(answers[side], answers[ours]):
+                self.notes.append(f"NOT REPORTED: {NAMES[side]} does not compute what {NAMES[ours]} does: {problem}")
                 return []
         return list(answers)
 
@@ -92,7 +90,7 @@ class Comparison:
     def report(self):
         title = f"## {str(self.case).capitalize()}, {plural(self.cores, 'core')}, {plural(len(self.rounds), 'round')}"
         table = sides_table(self.rounds, self.memory, self.software) if self.rounds else []
-        return ["", title, "", *table, *[f"\n{note}" for note in self.notes]]
+        return ["", title, "", *table, *self.notes]
 
 
 def measure(name, arguments, sides):

@@ -86,7 +86,7 @@ def duration(seconds):
 
 
 def plural(count, thing):
-    return f"{count} {thing}{'s' if count > 1 else ''}"
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def write(path, *parts):

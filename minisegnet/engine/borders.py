@@ -32,7 +32,7 @@ class Entry(Step):
         m = self.output.m
         for band in self.bands:
             rows = self.output.data[band.image, band.first * m : band.stop * m]
-            store(self.planes.data[band.image], rows, band.first * m)
+            store(as_image(self.planes, band.image), rows, band.first * m)
 
     def backward(self) -> None:
         """Its gradient is read by the caller."""
@@ -49,7 +49,7 @@ class Exit(Step):
     def __init__(self, worker: Worker, name: str, reader: Reader) -> None:
         super().__init__(worker, name, [reader])
         self.reader, self.input = reader, reader.value
-        self.answer = Planes(f"{name} as N, C, H, W", self.input.shape)
+        self.answer = Planes(f"{name} as N, C, H, W", self.input.given)
         self.bands = share(self.input.shape[0], self.input.tile_rows, worker.rank, worker.count)
 
     @property
@@ -60,7 +60,7 @@ class Exit(Step):
         m = self.input.m
         for band in self.bands:
             rows = self.input.data[band.image, band.first * m : band.stop * m]
-            unstore(rows, self.answer.data[band.image], band.first * m)
+            unstore(rows, as_image(self.answer, band.image), band.first * m)
 
     def backward(self) -> None:
         """Take the gradient that the caller wrote over the answer."""
@@ -68,7 +68,7 @@ class Exit(Step):
         for band in self.bands:
             shape = (band.height * m, *self.input.stored[2:])
             rows = self.worker.scratch.array("rows", shape, self.worker.dtype)
-            store(self.answer.data[band.image], rows, band.first * m)
+            store(as_image(self.answer, band.image), rows, band.first * m)
             self.reader.give(band.image, band.first * m, rows)
 
 
@@ -104,7 +104,7 @@ class Ordinary(Step):
                 ]
                 output, self.cache = self.node.layer.forward(*inputs, **self.size)
             self.results = output if isinstance(output, tuple) else (output,)
-            spread(self.results[0], self.output.data, self.output)
+            spread(self.results[0].reshape(self.output.shape), self.output.data, self.output)
         self.worker.wait()
 
     def backward(self) -> None:
@@ -113,7 +113,7 @@ class Ordinary(Step):
             dy = np.empty(self.output.shape, self.worker.dtype)
             collect(self.output.gradient, self.output, dy)
             with located("the engine", self.node):
-                given = self.node.layer.backward(dy, self.cache)
+                given = self.node.layer.backward(dy.reshape(self.output.given), self.cache)
             given = given if isinstance(given, tuple | list) else (given,)
             lists = [source for source in self.sources if isinstance(source, list)]
             if len(given) == len(self.sources):
@@ -123,7 +123,7 @@ class Ordinary(Step):
                 for reader in readers:
                     more = done + reader.value.channels
                     if dx is not None and reader.value.wants_gradient:
-                        self._give(reader, dx[:, done:more])
+                        self._give(reader, dx[:, done:more].reshape(reader.value.shape))
                     done = more
         self.worker.wait()
         self.cache = None
@@ -138,7 +138,7 @@ class Ordinary(Step):
 
 
 def joined(values: list[Value]) -> np.ndarray:
-    """(N, C, H, W) of values joined along their channels."""
+    """Values joined along their channels, as layers know them."""
     if len(values) == 1 and isinstance(values[0], Planes):
         return values[0].data
     N, _, H, W = values[0].shape
@@ -151,7 +151,12 @@ def joined(values: list[Value]) -> np.ndarray:
         else:
             collect(value.data, value, array[:, done:more])
         done = more
-    return array
+    return array.reshape(values[0].given) if len(values) == 1 else array
+
+
+def as_image(planes: Planes, image: int) -> np.ndarray:
+    """One image (C, H, W) of planes, a view."""
+    return planes.data[image].reshape(planes.shape[1:])
 
 
 def collect(stored: np.ndarray, value: Value, array: np.ndarray) -> None:

@@ -9,6 +9,7 @@ from minisegnet.engine.borders import Entry, Exit, Ordinary
 from minisegnet.engine.forms import FORMS
 from minisegnet.engine.known import known
 from minisegnet.engine.loss import CrossEntropy
+from minisegnet.engine.pointwise import Sum
 from minisegnet.engine.step import Step
 from minisegnet.engine.value import Planes, Reader, Value
 from minisegnet.engine.worker import Worker
@@ -122,9 +123,10 @@ class Builder:
         """A handle's value in one piece."""
         parts = self.parts(handle)
         if len(parts) > 1:
-            node = self.graph.nodes[handle.node.name]
-            self.add_ordinary(node)
-            parts = self.parts(handle)
+            terms = [[Reader(part) for part in parts]]
+            output = self.new(self.graph.nodes[handle.node.name])
+            self.add_step(Sum(self.worker, handle.node.name, terms, output, None, False))
+            return output
         return parts[0]
 
     def new(self, node: Node) -> Value:

@@ -17,7 +17,7 @@ from minisegnet.engine.value import Reader, Value, load
 from minisegnet.engine.worker import Worker
 from minisegnet.layers import BatchNorm2d, Conv2d, ConvTranspose2d
 
-BLOCK = 2**19  # values of the windows that are gathered at once
+BLOCK = 2**18  # values of the windows that are gathered at once
 ROWS = 2**16  # values of the target that are gone through at once, or one row of tiles
 
 
@@ -119,8 +119,8 @@ class DirectConvolution(Step):
                 self._give(band.image, start, stop, dx)
         if self.weight.trainable:
             gradient = np.zeros_like(self.weight.data)
-            for g, of_matrix in zip(self.back.groups, of_matrices, strict=True):
-                g.add_matrix(of_matrix, self._kernel(gradient).transpose(2, 3, 0, 1))
+            for group, of_matrix in zip(self.back.groups, of_matrices, strict=True):
+                group.add_matrix(of_matrix, self._kernel(gradient).transpose(2, 3, 0, 1))
             self.worker.add_gradient(self.weight, self.finish.scaled(gradient, axis))
 
     def _give(self, image: int, start: int, stop: int, dx: np.ndarray) -> None:
@@ -182,7 +182,8 @@ class Windows:
         self.groups = [Taps2d(v, h) for v, h in product(vertical, horizontal)]
         self.complete = all(len(axis) == axis[0].step for axis in (vertical, horizontal) if axis)
         self.vertical = vertical
-        columns = [h.sources(h.among(0, target.width)) for h in horizontal]
+        across = [(h, h.among(0, target.width)) for h in horizontal]
+        columns = [h.sources(windows) for h, windows in across if windows] or [range(0)]
         self.left, self.right = min(c.start for c in columns), max(c.stop for c in columns)
         self.bands = share(target.shape[0], target.tile_rows, worker.rank, worker.count)
         self.rows_at_once = max(1, ROWS // (target.m * target.width * target.channels))

@@ -32,6 +32,7 @@ class Dropping(Step):
         self.reader, self.input, self.output, self.layer = reader, reader.value, output, layer
         self.mask = Value(f"{name} mask", output.shape, output.m, False)
         self.mask.dtype = np.dtype(np.bool_)
+        self.first_image = worker.number * output.shape[0] if worker.apart else 0
         _, _, m, tiles, channels = output.stored
         bands = share(output.shape[0], output.tile_rows, worker.rank, worker.count)
         self.bands = list(pieces(bands, max(1, BLOCK // (m * m * tiles * channels))))
@@ -73,7 +74,7 @@ class Dropping(Step):
         _, C, H, W = self.output.shape
         first = band.first * self.output.m
         rows = max(0, min(band.stop * self.output.m, H) - first)
-        begin = ((band.image * C + np.arange(C)) * H + first) * W  # of each channel
+        begin = (((self.first_image + band.image) * C + np.arange(C)) * H + first) * W  # of each channel
         counter = begin[:, None] // 4 + np.arange(rows * W // 4 + 2)
         counter = counter.astype(np.uint64)
         zeros = np.zeros_like(counter)

@@ -17,13 +17,16 @@ from minisegnet.layers.base import Parameter
 
 # Elements of the rows that are gone through several times at once: a few such arrays lie in the second-level cache.
 BLOCK = 2**17
+# A mean of so many standard deviations costs about as many digits as Winograd's transforms do.
+LARGE_MEAN = 4
 
 
 class Finish:
     """y = conv(x) on its way to the output: y + bias, or norm(y), then ReLU.
 
-    A normalisation by running statistics is folded into the convolution: `scale` is then a factor for each
-    of its output channels, and its shift a bias.
+    A normalisation by running statistics is folded into the convolution: `scale` is then a factor for each of its output
+    channels, and its shift a bias. One by the batch leaves such a factor to it on the way back: `gradient` is by y
+    without this factor, which the convolution's weight and its gradient take over, being so much smaller.
 
     before   the value that the convolution writes: kept apart for a normalisation by the batch, which needs it on the
              way back; otherwise the output itself
@@ -47,7 +50,8 @@ class Finish:
         """The convolution's weight, or its gradient, with the folded normalisation's factors along its output axis."""
         if self.scale is None:
             return weight
-        return weight * np.expand_dims(self.scale, tuple(i for i in range(weight.ndim) if i != axis))
+        scale = self.scale.astype(weight.dtype)
+        return weight * np.expand_dims(scale, tuple(i for i in range(weight.ndim) if i != axis))
 
     def per_column(self, channels: np.ndarray) -> np.ndarray:
         """One number a channel, repeated along the tiles of a row."""
@@ -63,9 +67,14 @@ class Finish:
         """Before the first rows of a pass."""
         self.gradient_sums = np.zeros((2, self.run))
         if self.norm is not None:
+            self.scale = None
             self.sums = np.zeros((2, self.run))
             self.rows_counted = 0
             self.pivot: np.ndarray | None = None
+            tracked = self.norm.buffers
+            self.about_pivot = tracked["num_batches_tracked"] == 0 or is_large(
+                tracked["running_mean"], tracked["running_var"]
+            )
             return
         shift = None if self.bias is None else self.bias.data
         if self.folded is not None:
@@ -87,22 +96,25 @@ class Finish:
         clear_margin(rows, first, self.output.height, self.output.width)
 
     def _count(self, first: int, rows: np.ndarray) -> None:
-        """Add rows to the sums of y and its square, less a pivot: a large mean would swallow the variance."""
+        """Add rows to the sums of y and its square, less a pivot where a large mean would swallow the variance."""
         rows = rows[: max(0, self.output.height - first)]
         if len(rows) == 0:
             return
         y = rows.reshape(-1, self.run)
         if self.pivot is None:
-            self.pivot = y[0].copy()
-        step = max(1, BLOCK // (self.output.m * self.run))
-        for start in range(0, len(rows), step):
-            inside = rows[start : start + step]
-            t = self.worker.scratch.array("rows finished", (inside.shape[0] * self.output.m, self.run), rows.dtype)
-            np.subtract(inside.reshape(t.shape), self.pivot, out=t)
-            clear_margin(t.reshape(inside.shape), first + start, self.output.height, self.output.width)
+            self.pivot = y[0].copy() if self.about_pivot else np.zeros(self.run, y.dtype)
+        if not self.about_pivot:
+            clear_margin(rows, first, self.output.height, self.output.width)
+        for part in self.slices(len(y)):
+            values = y[part]
+            t = self.worker.scratch.array("rows finished", values.shape, y.dtype)
+            if self.about_pivot:
+                values = np.subtract(values, self.pivot, out=t)
+                start = first + part.start // self.output.m
+                clear_margin(t.reshape(-1, *rows.shape[1:]), start, self.output.height, self.output.width)
             ones = self.worker.ones(len(t))
-            self.sums[0] += ones @ t
-            np.multiply(t, t, out=t)
+            self.sums[0] += ones @ values
+            np.multiply(values, values, out=t)
             self.sums[1] += ones @ t
         self.rows_counted += len(rows)
 
@@ -124,6 +136,8 @@ class Finish:
         self.mean = sums[0] / self.count
         variance = np.maximum(sums[1] / self.count - self.mean**2, 0)
         self.inverse = 1 / np.sqrt(variance + norm.eps)
+        # Where the output is weight x + bias, x can be had from it: one array less to read on the way back.
+        self.from_output = not is_large(norm.bias.data, norm.weight.data**2 * variance * self.inverse**2)
         self.mean_row = self.per_column(self.mean)
         if self.worker.leads:
             bias = 0 if self.bias is None else self.bias.data
@@ -146,8 +160,9 @@ class Finish:
             clear_margin(rows, start, self.output.height, self.output.width)
 
     def slices(self, count: int) -> list[slice]:
-        """Cuts of `count` columns of tiles, few enough of them at once to stay in the cache."""
-        step = max(1, BLOCK // self.run)
+        """Cuts of `count` columns of tiles into whole rows, few enough at once to stay in the cache."""
+        m = self.output.m
+        step = max(1, BLOCK // (m * self.run)) * m
         return [slice(start, min(start + step, count)) for start in range(0, count, step)]
 
     # ------------------------------------------------------------------------------------------------- backward
@@ -156,7 +171,9 @@ class Finish:
         """Go back through ReLU in place, and add to the sums that the parameters' gradients are."""
         stop = first + len(rows)
         a = self.output.data[image, first:stop].reshape(-1, self.run)
-        y = None if self.norm is None else self.before.data[image, first:stop].reshape(-1, self.run)
+        y = None
+        if self.norm is not None:
+            y = a if self.from_output else self.before.data[image, first:stop].reshape(-1, self.run)
         gradient = rows.reshape(-1, self.run)
         for part in self.slices(len(gradient)):
             d = gradient[part]
@@ -168,8 +185,8 @@ class Finish:
             ones = self.worker.ones(len(d))
             self.gradient_sums[0] += ones @ d
             if y is not None:
-                np.subtract(y[part], self.mean_row, out=t)
-                np.multiply(t, d, out=t)
+                values = y[part] if self.from_output else np.subtract(y[part], self.mean_row, out=t)
+                np.multiply(values, d, out=t)
                 self.gradient_sums[1] += ones @ t
 
     def begin_backward(self) -> None:
@@ -178,6 +195,8 @@ class Finish:
             return
         of_bias, of_weight = self.worker.sum(self.over_columns(self.gradient_sums))
         self.gradient_sums[...] = 0
+        if self.norm is not None and self.from_output:  # x = (output - bias) / weight, times its deviation
+            of_weight = (of_weight - self.norm.bias.data * of_bias) / (self.norm.weight.data * self.inverse)
         if self.norm is None:
             if self.worker.leads and self.bias is not None:
                 by_bias = of_bias if self.scale is None else of_bias * self.scale
@@ -187,13 +206,12 @@ class Finish:
         if self.worker.leads:
             norm.weight.accumulate((of_weight * self.inverse).astype(self.worker.dtype))
             norm.bias.accumulate(of_bias.astype(self.worker.dtype))
-        k1 = norm.weight.data * self.inverse
-        k2 = -k1 * self.inverse**2 * of_weight / self.count
-        k3 = -k1 * of_bias / self.count - k2 * self.mean
-        self.coefficients = [self.per_column(k) for k in (k1, k2, k3)]
+        self.scale = norm.weight.data * self.inverse
+        of_y = -(self.inverse**2) * of_weight / self.count
+        self.by_y, self.beside = (self.per_column(k) for k in (of_y, -of_bias / self.count - of_y * self.mean))
 
     def gradient(self, image: int, start: int, stop: int, tiles: int) -> np.ndarray:
-        """Rows (stop - start, m, tiles, C) of the gradient by y, zero outside the image."""
+        """Rows (stop - start, m, tiles, C) of the gradient by y, without the factor `scale`; zero outside the image."""
         output, scratch = self.output, self.worker.scratch
         if self.norm is None:
             return load(output.gradient, image, start, stop, tiles, scratch)
@@ -205,21 +223,23 @@ class Finish:
         there = inside
         if tiles != output.tiles:
             there = scratch.array("narrower rows", (len(inside), *output.stored[2:]), rows.dtype)
-        k1, k2, k3 = self.coefficients
         d, y = (a[image, low:high].reshape(-1, self.run) for a in (output.gradient, self.before.data))
         for part in self.slices(len(d)):
             g = there.reshape(d.shape)[part]
-            t = scratch.array("rows finished", g.shape, g.dtype)
-            np.multiply(d[part], k1, out=g)
-            np.multiply(y[part], k2, out=t)
-            np.add(g, t, out=g)
-            np.add(g, k3, out=g)
+            np.multiply(y[part], self.by_y, out=g)
+            np.add(g, self.beside, out=g)
+            np.add(g, d[part], out=g)
         clear_margin(there, low, output.height, output.width)
         if there is not inside:
             common = min(tiles, output.tiles)
             inside[:, :, :common] = there[:, :, :common]
             inside[:, :, common:] = 0
         return rows
+
+
+def is_large(mean: np.ndarray, variance: np.ndarray) -> bool:
+    """Whether sums of float32 numbers lose too many digits to a channel's mean, unless it is subtracted first."""
+    return bool(np.any(mean * mean >= LARGE_MEAN**2 * variance))
 
 
 def mask_where_positive(a: np.ndarray, d: np.ndarray, t: np.ndarray) -> None:

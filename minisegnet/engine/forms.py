@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING
 from minisegnet import layers as L
 from minisegnet import shapes as S
 from minisegnet.engine.convolution import WinogradConvolution
+from minisegnet.engine.direct_convolution import DirectConvolution
 from minisegnet.engine.dropout import dropout
 from minisegnet.engine.first_convolution import FirstConvolution
 from minisegnet.engine.following import following
 from minisegnet.engine.known import known
+from minisegnet.engine.large_kernels import LargeKernels
+from minisegnet.engine.overlapping_stamps import OverlappingStamps
 from minisegnet.engine.pointwise import pointwise
 from minisegnet.engine.pointwise_convolution import Convolution1x1, StampingConvolution
 from minisegnet.engine.pooling import max_pooling
 from minisegnet.engine.resampling import resampling
+from minisegnet.engine.sliding_pooling import sliding_max_pooling
 from minisegnet.engine.transforms import POINTS
 from minisegnet.engine.unpooling import max_unpooling
 from minisegnet.engine.value import Planes, Reader
@@ -24,6 +28,8 @@ from minisegnet.nodes import Node
 if TYPE_CHECKING:
     from minisegnet.engine.building import Builder
 
+# From so many weights on, a product by rows reads them from memory again and again.
+MANY_WEIGHTS = 2**22
 # Up to so many values a window, the image's windows are gathered as columns.
 LARGEST_WINDOW = 160
 
@@ -71,19 +77,33 @@ def _kind_of_convolution(builder: Builder, node: Node):
         S.pair(number) for number in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
     )
     square = kernel[0] == kernel[1]
+    if layer.weight.data.size >= MANY_WEIGHTS and (kernel == (1, 1) or min(kernel) > 5):
+        return LargeKernels
     if isinstance(layer, L.ConvTranspose2d):
         touching = square and kernel == stride and padding == (0, 0) and dilation == (1, 1)
-        return StampingConvolution if touching and S.pair(layer.output_padding) == (0, 0) else None
+        if touching and S.pair(layer.output_padding) == (0, 0):
+            return StampingConvolution
+        return DirectConvolution if stride == (1, 1) else OverlappingStamps
     source = builder.values[node.inputs[0].node.name, node.inputs[0].position]
     if len(source) == 1 and isinstance(source[0], Planes) and layer.weight.data[0].size <= LARGEST_WINDOW:
         return FirstConvolution
     if (stride, dilation) != ((1, 1), (1, 1)):
-        return None
+        return DirectConvolution
     if kernel == (1, 1) and padding == (0, 0):
         return Convolution1x1
     fits = square and padding[0] == padding[1] < kernel[0] and 2 <= kernel[0] <= len(POINTS) + 2 - builder.m
-    return WinogradConvolution if fits else None
+    return WinogradConvolution if fits else DirectConvolution
 
 
 # In the order in which they are asked.
-FORMS: list[Callable[[Builder, Node], bool]] = [alias, concat, max_pooling, max_unpooling, convolution, resampling, pointwise, dropout]
+FORMS: list[Callable[[Builder, Node], bool]] = [
+    alias,
+    concat,
+    max_pooling,
+    sliding_max_pooling,
+    max_unpooling,
+    convolution,
+    resampling,
+    pointwise,
+    dropout,
+]

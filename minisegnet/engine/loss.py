@@ -45,14 +45,14 @@ class CrossEntropy(Step):
     def take(self, labels: np.ndarray, pixel_weight: np.ndarray | None) -> None:
         """Labels, and weights or None, for the next pass. Raises LabelError or ShapeError, see `checks.labels`."""
         N, _, H, W = self.labels.whole.shape
-        logits = np.broadcast_to(np.zeros((), self.worker.dtype), (N, *self.input.shape[1:]))
+        logits = np.broadcast_to(np.zeros((), self.worker.dtype), (N, *self.input.given[1:]))
         checks.labels("softmax_cross_entropy", logits, labels, self.layer.ignore_index)
-        self.labels.whole[:, 0] = labels
+        self.labels.whole[:, 0] = labels.reshape(N, H, W)
         self.by_pixel = pixel_weight is not None
         if pixel_weight is not None:
-            if pixel_weight.shape != (N, H, W):
-                raise ShapeError(f"pixel_weight must be (N, H, W) as the labels, {N, H, W}; got {pixel_weight.shape}")
-            self.pixel_weight.whole[:, 0] = pixel_weight
+            if pixel_weight.shape != labels.shape:
+                raise ShapeError(f"pixel_weight must be as the labels, {labels.shape}; got {pixel_weight.shape}")
+            self.pixel_weight.whole[:, 0] = pixel_weight.reshape(N, H, W)
 
     def forward(self) -> None:
         """Nothing: loss and gradient are made of the same probabilities, on the way back."""

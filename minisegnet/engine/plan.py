@@ -22,7 +22,7 @@ class Plan:
     """The steps of one graph for one shape of its inputs, run by one worker on its share.
 
     apart           whether each worker has images of its own, and `steps` are for these
-    lasting         values that the caller fills and reads: in memory that all workers share
+    lasting         values that the caller or other workers fill and read: in memory that all workers share
     buffers         the others, each with its place in time and memory
     shared_nbytes   bytes of memory that all workers must share
     own_nbytes      bytes for the buffers: shared too, unless the workers are apart
@@ -44,6 +44,7 @@ class Plan:
         self.steps, self.inputs, self.exits, self.loss = built.steps, built.inputs, built.exits, built.loss
         self.input_values = built.input_values
         self.lasting: list[Planes] = [*self.inputs, *(step.answer for step in self.exits)]
+        self.lasting += [planes for step in self.steps for planes in step.seen_by_all]
         if self.loss is not None:
             self.lasting += [self.loss.labels, self.loss.pixel_weight]
         self.buffers = self._buffers()
@@ -139,5 +140,5 @@ class Plan:
         for value in self.input_values:
             gradient = np.empty(value.shape, self.worker.dtype)
             collect(value.gradient, value, gradient)
-            gradients.append(gradient)
+            gradients.append(gradient.reshape(value.given))
         return gradients

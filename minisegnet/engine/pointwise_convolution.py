@@ -6,6 +6,7 @@ import numpy as np
 
 from minisegnet.engine.finish import Finish
 from minisegnet.engine.layout import tap
+from minisegnet.engine.products import multiply
 from minisegnet.engine.sharing import Band, pieces, share
 from minisegnet.engine.step import Step
 from minisegnet.engine.value import Reader, Value, load_joined
@@ -71,7 +72,7 @@ class ProductConvolution(Step):
             rows = load_joined(self.inputs, band.image, band.first * self.m, band.stop * self.m, self.worker.scratch)
             shape = (*rows.shape[:3], self.becomes)
             products = self.worker.scratch.array("products", shape, rows.dtype)
-            np.matmul(flat(rows), matrix, out=flat(products))
+            multiply(flat(rows)[None], matrix[None], flat(products)[None])
             self.put(band, products)
         self.finish.end()
 
@@ -79,6 +80,7 @@ class ProductConvolution(Step):
         self.finish.begin_backward()
         matrix = self.matrix()
         wanted = any(value.wants_gradient for value in self.inputs)
+        transposed = np.ascontiguousarray(matrix.T)
         of_matrix = np.zeros(matrix.shape, matrix.dtype)
         for band in pieces(self.bands, self.rows_at_once):
             start, stop = band.first * self.m, band.stop * self.m
@@ -89,7 +91,7 @@ class ProductConvolution(Step):
             if wanted:
                 shape = (*d.shape[:3], self.in_channels)
                 rows = self.worker.scratch.array("rows", shape, d.dtype)
-                np.matmul(flat(d), matrix.T, out=flat(rows))
+                multiply(flat(d)[None], transposed[None], flat(rows)[None])
                 give_parts(self.readers, band.image, start, rows)
         if self.weight.trainable:
             self.give_matrix(of_matrix)

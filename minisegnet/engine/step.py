@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minisegnet.engine.value import Reader, Value
+from minisegnet.engine.value import Planes, Reader, Value
 from minisegnet.engine.worker import Worker
 
 
@@ -40,6 +40,11 @@ class Step:
     def reads_back(self) -> list[Value]:
         """The values whose data it reads on the way back."""
         return [*self.inputs, *self.outputs, *self.kept]
+
+    @property
+    def seen_by_all(self) -> list[Planes]:
+        """Arrays of its own, each image's part written by who has that image, that all workers read."""
+        return []
 
     def forward(self) -> None:
         raise NotImplementedError

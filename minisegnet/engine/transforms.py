@@ -25,6 +25,7 @@ class Transforms(NamedTuple):
     """The matrices for tiles of `outputs` x `outputs` under kernels of `kernel` x `kernel`.
 
     data          B^T (tile, tile), applied to the rows and to the columns of a tile of the image
+    data_own      its columns for what is not a neighbour's, where a tile has one column of each neighbour
     output        A^T (outputs, tile), applied to the products
     output_back   A (tile, outputs), its transpose: what a tile of y's gradient becomes
     kernel_2d     G x G (tile tile, kernel kernel), applied to a kernel written as one row
@@ -33,6 +34,7 @@ class Transforms(NamedTuple):
     outputs: int
     kernel: int
     data: np.ndarray
+    data_own: np.ndarray
     output: np.ndarray
     output_back: np.ndarray
     kernel_2d: np.ndarray
@@ -51,14 +53,18 @@ def transforms(outputs: int, kernel: int, dtype: str) -> Transforms:
     output = [[*(p**power for p in points), Fraction(int(power == outputs - 1))] for power in range(outputs)]
     taps = [[p**power / product(p - q for q in points if q != p) for power in range(kernel)] for p in points]
     taps.append([Fraction(int(power == kernel - 1)) for power in range(kernel)])
+    first = data[0][0]  # point 0 shared out so that B^T begins with 1
+    data[0] = [number / first for number in data[0]]
+    taps[0] = [number * first for number in taps[0]]
 
     def rounded(rows: list[list[Fraction]]) -> np.ndarray:
         return np.array([[float(number) for number in row] for row in rows], dtype)
 
     kernel_1d = np.array(taps, object)
     kernel_2d = np.kron(kernel_1d, kernel_1d)
-    A = rounded(output)
-    return Transforms(outputs, kernel, rounded(data), A, np.ascontiguousarray(A.T), rounded(kernel_2d.tolist()))
+    B, A = rounded(data), rounded(output)
+    own = np.ascontiguousarray(B[:, 1 : 1 + outputs])
+    return Transforms(outputs, kernel, B, own, A, np.ascontiguousarray(A.T), rounded(kernel_2d.tolist()))
 
 
 def polynomial(roots: list[Fraction]) -> list[Fraction]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from minisegnet.shapes import Shape
 class Value:
     """An array (N, C, H, W), stored as `layout` tells.
 
+    An array of another rank, (N, C, ...), counts as an image of one column, (N, C, all the others, 1), with m = 1.
+
+    given            the shape that layers know
     data, gradient   (N, rows, m, T, C), once the plan has given them memory
     on_gradient      called with (image, first row, rows of the gradient) as soon as rows have their whole gradient,
                      which then still lie in the cache; None for nothing to do
@@ -23,8 +27,11 @@ class Value:
     dtype: np.dtype | None = None  # None: the parameters'
 
     def __init__(self, name: str, shape: Shape, m: int, wants_gradient: bool) -> None:
-        self.name, self.shape, self.m = name, shape, m
-        self.stored: Shape = stored_shape(shape, m)
+        self.name, self.given = name, shape
+        is_image = len(shape) == 4
+        self.m = m if is_image else 1
+        self.shape = shape if is_image else (shape[0], prod(shape[1:2]), prod(shape[2:]), 1)
+        self.stored: Shape = stored_shape(self.shape, self.m)
         self.wants_gradient = wants_gradient
         self.data = self.gradient = np.empty(0)
         self.on_gradient: Callable[[int, int, np.ndarray], None] | None = None

@@ -29,6 +29,9 @@ def transform_data(rows: np.ndarray, padding: int, t: Transforms, scratch: Scrat
     channels = rows.shape[3]
     row = m * run
     tiles = as_strided(rows, (count, a, row), (m * rows.strides[0], rows.strides[0], rows.itemsize))
+    if padding == 1 and t.kernel == 3:
+        _transform_own_columns(tiles, channels, t, scratch, V)
+        return
     Z = scratch.array("tile rows transformed", (a, count, a, run), rows.dtype)  # i, r, j, t c
     np.matmul(t.data, tiles, out=_tiles(Z[:, :, padding:], row))
     for place in (*range(padding), *range(padding + m, a)):  # columns that belong to a neighbouring tile
@@ -46,6 +49,23 @@ def transform_data(rows: np.ndarray, padding: int, t: Transforms, scratch: Scrat
             source = tiles[:, :, column * run + shift : (column + 1) * run]
             np.matmul(t.data, source, out=_tiles(here, run - shift))
     np.matmul(t.data, Z, out=V.transpose(0, 2, 1, 3))
+
+
+def _transform_own_columns(
+    tiles: np.ndarray, channels: int, t: Transforms, scratch: Scratch, V: np.ndarray
+) -> None:
+    """The same where a tile has one column of each of its neighbours.
+
+    B^T's first column has one number that is not zero, its first, and its last column the last, and both are 1: the
+    neighbours' columns count for one column of V each, to which they are added.
+    """
+    m, (count, run) = t.outputs, V.shape[2:]
+    Z = scratch.array("tile rows transformed", (t.tile, count, m, run), tiles.dtype)
+    np.matmul(t.data, tiles, out=_tiles(Z, m * run))
+    np.matmul(t.data_own, Z, out=V.transpose(0, 2, 1, 3))
+    first, last = V[:, 0, :, channels:], V[:, -1, :, : run - channels]
+    np.add(first, Z[:, :, m - 1, : run - channels], out=first)
+    np.add(last, Z[:, :, 0, channels:], out=last)
 
 
 def _tiles(Z: np.ndarray, length: int) -> np.ndarray:
