@@ -18,7 +18,7 @@ from measuring.case import Case
 from measuring.processes import SideFailed, ask, ask_prototype
 from measuring.report import RESULTS, command_line, plural, settings, sides_table, write
 from measuring.rounds import disagreement
-from measuring.sides import NAMES, OURS
+from measuring.sides import NAMES, OURS, TUNED
 
 U_NET = {"width": 32, "depth": 3}
 VGG = {"encoder": "vgg16"}
@@ -120,9 +120,9 @@ def main():
     parser.add_argument("--prototype", type=Path, help="folder of unet_np.py and wino2.py, a further side for U-Net")
     parser.add_argument("--folder", type=Path, default=RESULTS, help="where the tables go")
     arguments = parser.parse_args()
-    sides = [OURS, *["plain"] * (arguments.plain and OURS != "plain")]
+    sides = [OURS, *["plain"] * arguments.plain]
     if importlib.util.find_spec("torch"):
-        sides += ["pytorch", "channels_last", "compiled"]
+        sides += ["pytorch", *TUNED]
     try:
         reported = [measure(name, arguments, sides) for name in arguments.networks]
     except KeyboardInterrupt:

@@ -76,9 +76,13 @@ class Builder:
                 self.built.input_values += self.values[node.name, 0]
         for node in self.graph.layer_nodes():
             if node.name not in self.done:
+                before = set(self.done)
                 self.done.add(node.name)
                 if not any(form(self, node) for form in FORMS):
                     self.add_ordinary(node)
+                if self.built.steps:
+                    names = self.done - before
+                    self.built.steps[-1].nodes += [n for n in self.graph.layer_nodes() if n.name in names]
         for node in self.graph.outputs:
             value = self.whole(Handle(node))
             if self.loss is not None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import product
 
 import numpy as np
 
 from minisegnet.engine.finish import Finish
+from minisegnet.engine.kernels import Kernels
 from minisegnet.engine.products import multiply
 from minisegnet.engine.sharing import Band, blocks, share
 from minisegnet.engine.step import Step
-from minisegnet.engine.transforms import transforms
 from minisegnet.engine.value import Reader, Value, load
 from minisegnet.engine.winograd import transform_data, transform_outputs, transform_products
 from minisegnet.engine.worker import Worker
-from minisegnet.layers import BatchNorm2d, Conv2d
+from minisegnet.layers import BatchNorm2d, Conv2d, ConvTranspose2d
 
 # Bytes of transformed data in a block, so that they, what they become and the kernels' share the second-level cache.
 BLOCK_BYTES = 2400000
@@ -35,7 +37,7 @@ class WinogradConvolution(Step):
         name: str,
         readers: list[Reader],
         output: Value,
-        layer: Conv2d,
+        layer: Conv2d | ConvTranspose2d,
         norm: BatchNorm2d | None = None,
         relu: bool = False,
     ) -> None:
@@ -43,14 +45,13 @@ class WinogradConvolution(Step):
         self.output, self.layer = output, layer
         self.finish = Finish(worker, output, layer.bias, norm, relu)
         self.weight = layer.weight
-        out_channels, _, kernel, _ = self.weight.data.shape
-        self.padding = layer.padding if isinstance(layer.padding, int) else layer.padding[0]
-        self.t = transforms(output.m, kernel, worker.dtype.char)
-        self.algorithm = f"Winograd F({output.m}x{output.m}, {kernel}x{kernel})"
+        self.kernels = Kernels(layer, output.m, worker.dtype)
+        self.t, self.parts = self.kernels.t, self.kernels.cuts**2
+        self.algorithm = self.kernels.algorithm
         first = readers[0].value
         self.tiles = max(first.tiles, output.tiles)
-        widest = max(out_channels, *(reader.value.channels for reader in readers))
-        bytes_a_row = self.t.tile**2 * self.tiles * widest * worker.dtype.itemsize
+        widest = max(output.channels, *(reader.value.channels for reader in readers))
+        bytes_a_row = self.t.tile**2 * self.tiles * widest * self.parts * worker.dtype.itemsize
         fewest = max(FEWEST_TILES, widest // 2)
         self.rows_at_once = max(-(-fewest // self.tiles), BLOCK_BYTES // bytes_a_row)
         self.bands = share(output.shape[0], output.tile_rows, worker.rank, worker.count)
@@ -67,20 +68,19 @@ class WinogradConvolution(Step):
     # -------------------------------------------------------------------------------------------------- forward
 
     def forward(self) -> None:
-        t, scratch, m, tiles = self.t, self.worker.scratch, self.output.m, self.tiles
-        before, finish = self.finish.before, self.finish
+        m, before, finish = self.output.m, self.finish.before, self.finish
         finish.begin()
-        U = self._kernels()
+        U = self.kernels.forward(finish.scaled(self.weight.data, self.kernels.axis), self.worker.scratch)
+        out_channels = U.shape[3]
         for block in blocks(self.bands, self.rows_at_once):
-            M = self._tiles("M", block, U.shape[2])
-            for value, channels in self._parts():
-                V = self._tiles("V", block, value.channels)
+            M = self._tiles("M", block, out_channels)
+            for value, channels in self._joined():
+                V = self._tiles("V", block, value.channels * self.parts)
                 for band, rows_of_tiles in within(block):
-                    first = band.first * m - self.padding
-                    rows = load(value.data, band.image, first, first + band.height * m + t.kernel - 1, tiles, scratch)
-                    transform_data(rows, self.padding, t, scratch, V[:, :, rows_of_tiles])
-                products = M if channels.start == 0 else self._tiles("more of M", block, U.shape[2])
-                multiply(self._as_products(V, value.channels), U[:, channels], self._as_products(products, U.shape[2]))
+                    self._transform(partial(self._data, value), band, self.kernels.padding, V[:, :, rows_of_tiles])
+                products = M if channels.start == 0 else self._tiles("more of M", block, out_channels)
+                kernels = U[:, :, channels].reshape(len(U), -1, out_channels)
+                multiply(self._as_products(V, kernels.shape[1]), kernels, self._as_products(products, out_channels))
                 if products is not M:
                     np.add(M, products, out=M)
             for band, rows_of_tiles in within(block):
@@ -90,26 +90,33 @@ class WinogradConvolution(Step):
                 finish.rows(band.image, start, there)
         finish.end()
 
-    def _parts(self) -> Iterator[tuple[Value, slice]]:
+    def _data(self, value: Value, image: int, start: int, stop: int, tiles: int) -> np.ndarray:
+        return load(value.data, image, start, stop, tiles, self.worker.scratch)
+
+    def _transform(self, rows: Callable[..., np.ndarray], band: Band, padding: int, V: np.ndarray) -> None:
+        """Transform a band of rows(image, start, stop, tiles) into its rows of tiles V (a, a, r, T parts C).
+
+        Where the kernels are in quarters, each tile is followed by its neighbours: right, below, and below right.
+        """
+        t, m, cuts, tiles, scratch = self.t, self.output.m, self.kernels.cuts, self.tiles, self.worker.scratch
+        start, more = band.first * m - padding, cuts - 1
+        image = rows(band.image, start, start + (band.height + more) * m + t.kernel - 1, tiles + more)
+        if cuts == 1:
+            transform_data(image, padding, t, scratch, V)
+            return
+        shape = (t.tile, t.tile, band.height + more, tiles + more, image.shape[3])
+        own = scratch.array("tiles and neighbours", shape, image.dtype)
+        transform_data(image, padding, t, scratch, own.reshape(*shape[:3], -1))
+        there = V.reshape(*V.shape[:3], tiles, cuts, cuts, -1)
+        for down, right in product(range(cuts), repeat=2):
+            there[:, :, :, :, down, right] = own[:, :, down : down + band.height, right : right + tiles]
+
+    def _joined(self) -> Iterator[tuple[Value, slice]]:
         """The values that the data are joined of, each with its channels."""
         done = 0
         for value in self.inputs:
             yield value, slice(done, done + value.channels)
             done += value.channels
-
-    def _kernels(self) -> np.ndarray:
-        """U (a a, C_in, C_out)."""
-        turned = self._kernels_by_output(self.t.kernel_2d)
-        U = self.worker.scratch.array("kernels", (turned.shape[0], *turned.shape[:0:-1]), turned.dtype)
-        np.copyto(U, turned.transpose(0, 2, 1))
-        return U
-
-    def _kernels_by_output(self, transform: np.ndarray) -> np.ndarray:
-        """The same as (a a, C_out, C_in), the order in which the layer keeps its weight."""
-        weight = self.finish.scaled(self.weight.data)
-        U = self.worker.scratch.array("kernels by output", (len(transform), *weight.shape[:2]), weight.dtype)
-        np.matmul(transform, weight.reshape(-1, transform.shape[1]).T, out=U.reshape(len(transform), -1))
-        return U
 
     def _tiles(self, name: str, block: list[Band], channels: int) -> np.ndarray:
         count = sum(band.height for band in block)
@@ -134,21 +141,20 @@ class WinogradConvolution(Step):
 
     def backward(self) -> None:
         self.finish.begin_backward()
-        t, scratch, m, tiles = self.t, self.worker.scratch, self.output.m, self.tiles
-        padding = t.kernel - 1 - self.padding
-        turned = np.ascontiguousarray(t.kernel_2d[:, ::-1])
-        out_channels, in_channels = self.weight.data.shape[:2]
-        U = self._kernels_by_output(turned)
-        dU = scratch.array("dU", (t.tile**2, out_channels, in_channels), self.worker.dtype)
+        t, scratch, m, tiles, kernels = self.t, self.worker.scratch, self.output.m, self.tiles, self.kernels
+        weight = self.finish.scaled(self.weight.data, kernels.axis)
+        U = kernels.backward(weight, scratch)
+        out_channels, in_channels = U.shape[2:]
+        U = U.reshape(len(U), -1, in_channels)
+        dU = scratch.array("dU", U.shape, self.worker.dtype)
+        padding = kernels.size - 1 - kernels.padding
         begun = False
         for block in blocks(self.bands_back, self.rows_at_once):
-            V = self._tiles("V", block, out_channels)
+            V = self._tiles("V", block, out_channels * self.parts)
             for band, rows_of_tiles in within(block):
-                first = band.first * m - padding
-                rows = self.finish.gradient(band.image, first, first + band.height * m + t.kernel - 1, tiles)
-                transform_data(rows, padding, t, scratch, V[:, :, rows_of_tiles])
-            D = self._as_products(V, out_channels)
-            for reader, (value, channels) in zip(self.readers, self._parts(), strict=True):
+                self._transform(self.finish.gradient, band, padding, V[:, :, rows_of_tiles])
+            D = self._as_products(V, out_channels * self.parts)
+            for reader, (value, channels) in zip(self.readers, self._joined(), strict=True):
                 X = self._tiles("M", block, value.channels)
                 if self.weight.trainable:
                     for band, rows_of_tiles in within(block):
@@ -161,11 +167,11 @@ class WinogradConvolution(Step):
                         self._give(reader, band, X[:, :, rows_of_tiles])
             begun = True
         if begun and self.weight.trainable:
-            dweight = dU.reshape(len(dU), -1).T @ turned
-            self.worker.add_gradient(self.weight, self.finish.scaled(dweight.reshape(self.weight.data.shape)))
+            gradient = kernels.gradient(dU.reshape(len(dU), self.parts, out_channels, in_channels))
+            self.worker.add_gradient(self.weight, self.finish.scaled(gradient, kernels.axis))
 
     def _add_product(self, dU: np.ndarray, D: np.ndarray, X: np.ndarray, begun: bool) -> None:
-        """Add a block's part to the kernels' transformed gradient (a a, C_out, C_in)."""
+        """Add a block's part to the kernels' transformed gradient (a a, parts C_out, C_in)."""
         if not begun:
             multiply(D.transpose(0, 2, 1), X, dU)
             return

@@ -146,7 +146,7 @@ class Taps2d:
 
     def __init__(self, vertical: Group, horizontal: Group) -> None:
         self.vertical, self.horizontal = vertical, horizontal
-        self.count = vertical.count * horizontal.count
+        self.count = vertical.length * horizontal.length
 
     def matrix(self, kernel: np.ndarray) -> np.ndarray:
         """(taps C_source, C_target) of a kernel (kh, kw, C_source, C_target)."""
@@ -216,7 +216,7 @@ class Windows:
                 row, column, channel = corner.strides
                 views = as_strided(
                     corner,
-                    (len(part), len(across), v.count, h.count, self.channels),
+                    (len(part), len(across), v.length, h.length, self.channels),
                     (v.stride * row, h.stride * column, v.spread * row, h.spread * column, channel),
                     writeable=False,
                 )

@@ -12,6 +12,7 @@ from minisegnet.engine.direct_convolution import DirectConvolution
 from minisegnet.engine.dropout import dropout
 from minisegnet.engine.first_convolution import FirstConvolution
 from minisegnet.engine.following import following
+from minisegnet.engine.kernels import cuts_for
 from minisegnet.engine.known import known
 from minisegnet.engine.large_kernels import LargeKernels
 from minisegnet.engine.overlapping_stamps import OverlappingStamps
@@ -20,7 +21,6 @@ from minisegnet.engine.pointwise_convolution import Convolution1x1, StampingConv
 from minisegnet.engine.pooling import max_pooling
 from minisegnet.engine.resampling import resampling
 from minisegnet.engine.sliding_pooling import sliding_max_pooling
-from minisegnet.engine.transforms import POINTS
 from minisegnet.engine.unpooling import max_unpooling
 from minisegnet.engine.value import Planes, Reader
 from minisegnet.nodes import Node
@@ -83,15 +83,18 @@ def _kind_of_convolution(builder: Builder, node: Node):
         touching = square and kernel == stride and padding == (0, 0) and dilation == (1, 1)
         if touching and S.pair(layer.output_padding) == (0, 0):
             return StampingConvolution
-        return DirectConvolution if stride == (1, 1) else OverlappingStamps
+        if stride != (1, 1):
+            return OverlappingStamps
+        padding = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])  # of the convolution that it is
     source = builder.values[node.inputs[0].node.name, node.inputs[0].position]
-    if len(source) == 1 and isinstance(source[0], Planes) and layer.weight.data[0].size <= LARGEST_WINDOW:
+    plain = isinstance(layer, L.Conv2d)
+    if plain and len(source) == 1 and isinstance(source[0], Planes) and layer.weight.data[0].size <= LARGEST_WINDOW:
         return FirstConvolution
     if (stride, dilation) != ((1, 1), (1, 1)):
         return DirectConvolution
-    if kernel == (1, 1) and padding == (0, 0):
+    if plain and kernel == (1, 1) and padding == (0, 0):
         return Convolution1x1
-    fits = square and padding[0] == padding[1] < kernel[0] and 2 <= kernel[0] <= len(POINTS) + 2 - builder.m
+    fits = square and padding[0] == padding[1] and cuts_for(kernel[0], padding[0], builder.m) is not None
     return WinogradConvolution if fits else DirectConvolution
 
 

@@ -36,7 +36,9 @@ class Gathering:
             self.sources, weights = several_sources(whole)
             self.weights = np.repeat(weights, channels, axis=1).astype(dtype)
         # All bits of each value kept, none of those in columns that have no source: exact zeros, even out of NaN.
-        self.mask = np.repeat(np.where(holes, 0, -1), channels).astype(integers(dtype)) if holes.any() else None
+        self.mask: np.ndarray | None = None
+        if holes.any():
+            self.mask = np.repeat(np.where(holes, 0, -1), channels).astype(integers(dtype))
 
     def write(self, x: np.ndarray, start: int, out: np.ndarray, scratch: Scratch) -> None:
         """Rows out (count, m, T, C), the first of which is row `start`, of an image x (rows, m, T, C).

@@ -219,7 +219,7 @@ class LargeKernels(Step):
             yield block, gathered.reshape(count, -1)
 
     def _views(self, image: np.ndarray, first: int, stop: int, columns: int) -> np.ndarray:
-        """The windows of rows first to stop of narrow pixels in a padded image (H, W, B), (rows, columns, B, kh, kw)."""
+        """The windows of rows of narrow pixels in a padded image (H, W, B): (rows, columns, B, kh, kw)."""
         row, column, channel = image.strides
         (s, t), (d, e) = self.stride, self.dilation
         return as_strided(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minisegnet.engine.borders import Ordinary, collect
 from minisegnet.engine.building import Builder
+from minisegnet.engine.explain import explained
 from minisegnet.engine.memory_plan import ALIGNMENT, Buffer, place
 from minisegnet.engine.value import Planes, Value
 from minisegnet.engine.worker import Slots, Worker
@@ -16,6 +18,9 @@ from minisegnet.graph import Graph
 from minisegnet.layers import CrossEntropyLoss
 from minisegnet.layers.base import Parameter
 from minisegnet.shapes import Shape
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Plan:
@@ -40,6 +45,7 @@ class Plan:
     ) -> None:
         self.worker, self.graph, self.goes_back = worker, graph, backward
         shapes = [(shape[0] // worker.plans, *shape[1:]) for shape in input_shapes]
+        self.shapes = graph.shapes(*shapes)
         built = Builder(worker, graph, shapes, loss, backward, to_inputs, algorithms or {}).build()
         self.steps, self.inputs, self.exits, self.loss = built.steps, built.inputs, built.exits, built.loss
         self.input_values = built.input_values
@@ -60,8 +66,12 @@ class Plan:
         """Whether no step needs the whole batch in one process."""
         return not any(isinstance(step, Ordinary) for step in self.steps)
 
+    def itemsize(self, value: Value) -> int:
+        """Bytes of one of the value's numbers."""
+        return (value.dtype or self.worker.dtype).itemsize
+
     def _lasting_nbytes(self, planes: Planes) -> int:
-        nbytes = self.worker.plans * prod(planes.stored) * (planes.dtype or self.worker.dtype).itemsize
+        nbytes = self.worker.plans * prod(planes.stored) * self.itemsize(planes)
         return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
     def _buffers(self) -> list[tuple[Buffer, Value, str]]:
@@ -92,7 +102,7 @@ class Plan:
         for (value, what), (birth, death) in lives.items():
             if value in self.lasting:
                 continue
-            nbytes = prod(value.stored) * (value.dtype or self.worker.dtype).itemsize
+            nbytes = prod(value.stored) * self.itemsize(value)
             buffers.append((Buffer(f"{value.name} {what}", nbytes, birth, death), value, what))
         return buffers
 
@@ -133,6 +143,16 @@ class Plan:
         if self.worker.slots is not None:
             self.worker.meet()
             self.worker.slots.sum()
+
+    def explain(self) -> str:
+        """The plan as a table that can be read; see `engine.explain`."""
+        return explained(self)
+
+    def draw_memory(self, path: Any = None) -> Figure:
+        """A picture of which buffer lives when and where, saved to `path` if given."""
+        from minisegnet.engine.memory_picture import draw_memory
+
+        return draw_memory(self, path)
 
     def input_gradients(self) -> list[np.ndarray]:
         """The gradients by the inputs, each (N, C, H, W), after the way back."""

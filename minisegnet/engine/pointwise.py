@@ -1,4 +1,4 @@
-"""Pixels that depend on the pixels at their own place: sums, batch normalisation and ReLU that follow no convolution."""
+"""Pixels that depend on those at their own place: sums, batch normalisation and ReLU that follow no convolution."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Sum(Step):
                     else:
                         np.add(there, x, out=there)
                     done = more
-            self._scale(rows)
+            self._scale(rows, rows)
             self.finish.rows(band.image, start, rows)
         self.finish.end()
 
@@ -84,16 +84,17 @@ class Sum(Step):
             start, stop = band.first * self.output.m, band.stop * self.output.m
             d = self.finish.gradient(band.image, start, stop, self.output.tiles)
             if self.finish.scale is not None:
-                d = d.copy()
-                self._scale(d)
+                scaled = self.worker.scratch.array("scaled rows", d.shape, d.dtype)
+                self._scale(d, scaled)
+                d = scaled
             for term in self.terms:
                 give_parts(term, band.image, start, d)
 
-    def _scale(self, rows: np.ndarray) -> None:
-        """Multiply by the factors of a folded normalisation, which convolutions take into their weights."""
+    def _scale(self, rows: np.ndarray, out: np.ndarray) -> None:
+        """Multiply by the normalisation's factors, which convolutions take into their weights."""
         if self.finish.scale is not None:
-            flat = rows.reshape(-1, self.finish.run)
-            np.multiply(flat, self.finish.per_column(self.finish.scale), out=flat)
+            run = self.finish.run
+            np.multiply(rows.reshape(-1, run), self.finish.per_column(self.finish.scale), out=out.reshape(-1, run))
 
 
 def pointwise(builder: Builder, node: Node) -> bool:

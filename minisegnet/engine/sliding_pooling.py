@@ -12,7 +12,8 @@ from minisegnet import layers as L
 from minisegnet import shapes as S
 from minisegnet.engine.known import known
 from minisegnet.engine.layout import clear_margin, tap
-from minisegnet.engine.sharing import pieces, share
+from minisegnet.engine.pooling import reads_indices
+from minisegnet.engine.sharing import Band, pieces, share
 from minisegnet.engine.step import Step
 from minisegnet.engine.value import Reader, Value
 from minisegnet.engine.worker import Worker
@@ -21,7 +22,7 @@ from minisegnet.nodes import Node
 if TYPE_CHECKING:
     from minisegnet.engine.building import Builder
 
-BLOCK = 2**17  # values at once
+BLOCK = 2**18  # values of the larger image at once
 
 
 class SlidingMaxPooling(Step):
@@ -38,7 +39,8 @@ class SlidingMaxPooling(Step):
         stride = layer.kernel_size if layer.stride is None else layer.stride
         options = [S.pair(option) for option in (layer.kernel_size, stride, layer.padding, layer.dilation)]
         self.stride = options[1]
-        self.offsets = list(product(*([d * k - p for k in range(kernel)] for kernel, _, p, d in zip(*options))))
+        axes = zip(*options, strict=True)
+        self.offsets = list(product(*([d * k - p for k in range(kernel)] for kernel, _, p, d in axes)))
         self.winners = None
         if self.input.wants_gradient:
             self.winners = Value(f"{name} winners", output.shape, output.m, False)
@@ -46,7 +48,7 @@ class SlidingMaxPooling(Step):
         self.bands = self._bands(output)
         self.bands_back = self._bands(self.input)
 
-    def _bands(self, value: Value) -> list:
+    def _bands(self, value: Value) -> list[Band]:
         _, _, m, tiles, channels = value.stored
         bands = share(value.shape[0], value.tile_rows, self.worker.rank, self.worker.count)
         return list(pieces(bands, max(1, BLOCK // (m * m * tiles * channels))))
@@ -145,10 +147,8 @@ class SlidingMaxPooling(Step):
 
 def sliding_max_pooling(builder: Builder, node: Node) -> bool:
     """Max-pooling by any windows, of which nobody reads the indices."""
-    layer = node.layer
-    if not known(layer, L.MaxPool2d) or any(
-        handle.node is node and handle.position for reader in builder.readers.get(node.name, []) for handle in reader.inputs
-    ):
+    readers = builder.readers.get(node.name, [])
+    if not known(node.layer, L.MaxPool2d) or any(reads_indices(reader, node) for reader in readers):
         return False
     reader = Reader(builder.whole(node.inputs[0]))
-    return builder.add_step(SlidingMaxPooling(builder.worker, node.name, reader, builder.new(node), layer))
+    return builder.add_step(SlidingMaxPooling(builder.worker, node.name, reader, builder.new(node), node.layer))

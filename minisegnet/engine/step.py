@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from minisegnet.engine.value import Planes, Reader, Value
 from minisegnet.engine.worker import Worker
+from minisegnet.nodes import Node
 
 
 class Step:
@@ -12,14 +13,18 @@ class Step:
     name        of the nodes it stands for
     readers     of the values that it reads
     algorithm   how it computes, in a few words
+    nodes       of the graph that it stands for; for a concatenation, which no step makes, the step before it
+    products    multiplications done for each that the layers ask for
     goes_back   whether a gradient reaches it, and something behind it wants one
     """
 
     algorithm = ""
+    products = 1.0
 
     def __init__(self, worker: Worker, name: str, readers: list[Reader]) -> None:
         self.worker, self.name, self.readers = worker, name, readers
-        self.goes_back = False  # set by the builder
+        self.nodes: list[Node] = []
+        self.goes_back = False  # both set by the builder
 
     @property
     def inputs(self) -> list[Value]:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 
 class Group(NamedTuple):
-    """Target positions that meet the same `count` taps, which `taps` picks out of the kernel."""
+    """Target positions that meet the same `length` taps, which `taps` picks out of the kernel."""
 
     first: int
     step: int
@@ -24,7 +24,7 @@ class Group(NamedTuple):
     start: int
     spread: int
     taps: slice
-    count: int
+    length: int
 
     def among(self, start: int, stop: int) -> range:
         """The u of target positions from start to stop."""
@@ -32,7 +32,7 @@ class Group(NamedTuple):
 
     def sources(self, windows: range) -> range:
         """From the first to the last source position of some windows, those between included."""
-        last = self.stride * (windows.stop - 1) + self.start + self.spread * (self.count - 1)
+        last = self.stride * (windows.stop - 1) + self.start + self.spread * (self.length - 1)
         return range(self.stride * windows.start + self.start, last + 1)
 
 

@@ -1,0 +1,108 @@
+"""A convolution's kernels as Winograd's tiles meet them: transformed, as they are or turned, whole or in quarters.
+
+A kernel of more than a tile can hold is cut into quarters of m x m taps. Each is a convolution whose data lie m pixels,
+so one tile, further on: the transformed tiles of one serve all four, and their products are summed before they are
+transformed to pixels. A 7 x 7 kernel so takes 12.25 multiplications a pixel by F(4x4, 4x4), instead of 16 by
+F(2x2, 7x7) or 49, and transforms three values a pixel instead of sixteen.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minisegnet import shapes as S
+from minisegnet.engine.scratch import Scratch
+from minisegnet.engine.transforms import POINTS, transforms
+from minisegnet.layers import Conv2d, ConvTranspose2d
+
+
+def cuts_for(kernel: int, padding: int, m: int) -> int | None:
+    """In how many parts a kernel's sides are to be cut for tiles of m x m outputs; None: Winograd cannot take it."""
+    largest = len(POINTS) + 2 - m
+    if 2 <= kernel <= largest and padding < kernel:
+        return 1
+    if largest < kernel <= 2 * m and kernel - m <= padding < m:
+        return 2
+    return None
+
+
+class Kernels:
+    """The kernels of a convolution of stride 1, or of a transposed one, which is a convolution by kernels turned round.
+
+    padding   of that convolution
+    cuts      1, or 2 for kernels in quarters
+    t         the transforms of a part
+    """
+
+    def __init__(self, layer: Conv2d | ConvTranspose2d, m: int, dtype: np.dtype) -> None:
+        self.parameter = layer.weight
+        self.transposed = isinstance(layer, ConvTranspose2d)
+        self.size = layer.weight.data.shape[2]
+        padding = S.pair(layer.padding)[0]
+        self.padding = self.size - 1 - padding if self.transposed else padding
+        cuts = cuts_for(self.size, self.padding, m)
+        assert cuts is not None  # else the layer is given to another step
+        self.cuts = cuts
+        self.t = transforms(m, self.size if cuts == 1 else m, dtype.char)
+
+    @property
+    def axis(self) -> int:
+        """Of the weight: where the output's channels are."""
+        return 1 if self.transposed else 0
+
+    @property
+    def algorithm(self) -> str:
+        m, k = self.t.outputs, self.t.kernel
+        name = f"Winograd F({m}x{m}, {k}x{k})"
+        return name if self.cuts == 1 else f"{name} of {self.size}x{self.size} in quarters"
+
+    def forward(self, weight: np.ndarray, scratch: Scratch) -> np.ndarray:
+        """The transformed kernels (a a, parts, C_in, C_out) of a weight like the layer's."""
+        return self._transformed(weight, self.transposed, self.transposed, scratch)
+
+    def backward(self, weight: np.ndarray, scratch: Scratch) -> np.ndarray:
+        """Those of the way back, by which the output's gradient is convolved: (a a, parts, C_out, C_in), turned."""
+        return self._transformed(weight, not self.transposed, not self.transposed, scratch)
+
+    def _transformed(self, weight: np.ndarray, turned: bool, in_order: bool, scratch: Scratch) -> np.ndarray:
+        """(a a, parts, ...) with the weight's first two axes, in their order or swapped."""
+        parts = self._parts(weight, turned)
+        matrix = self._matrix(turned)
+        shape = (len(matrix), self.cuts**2, *weight.shape[:2])
+        U = scratch.array("kernels in the weight's order", shape, weight.dtype)
+        np.matmul(matrix, parts.reshape(-1, matrix.shape[1]).T, out=U.reshape(len(matrix), -1))
+        if in_order:
+            return U
+        swapped = scratch.array("kernels", (*shape[:2], *shape[:1:-1]), weight.dtype)
+        np.copyto(swapped, U.swapaxes(2, 3))
+        return swapped
+
+    def _matrix(self, turned: bool) -> np.ndarray:
+        """What transforms a part written as one row: backwards if it is turned round."""
+        return np.ascontiguousarray(self.t.kernel_2d[:, ::-1]) if turned else self.t.kernel_2d
+
+    def _parts(self, weight: np.ndarray, turned: bool) -> np.ndarray:
+        """The parts (cuts, cuts, *weight's first axes, k, k), filled up with zeros behind the last tap; each part
+        is itself not turned."""
+        cuts, k = self.cuts, self.t.kernel
+        if cuts == 1:
+            return weight[None, None]
+        fill = (cuts * k - self.size, 0) if turned else (0, cuts * k - self.size)
+        filled = np.pad(weight, ((0, 0), (0, 0), fill, fill))
+        parts = filled.reshape(*weight.shape[:2], cuts, k, cuts, k).transpose(2, 4, 0, 1, 3, 5)
+        return parts[::-1, ::-1] if turned else parts
+
+    def gradient(self, dU: np.ndarray) -> np.ndarray:
+        """The gradient by the weight, of its shape, from the one by what `forward` returns.
+
+        dU   (a a, parts, C_out, C_in), of tiles of the output's gradient as `backward` meets them
+        """
+        turned, cuts, k = not self.transposed, self.cuts, self.t.kernel
+        out_channels, in_channels = dU.shape[2:]
+        parts = (dU.reshape(len(dU), -1).T @ self._matrix(turned)).reshape(cuts, cuts, out_channels, in_channels, k, k)
+        if turned:
+            parts = parts[::-1, ::-1]
+        whole = parts.transpose(2, 3, 0, 4, 1, 5).reshape(out_channels, in_channels, cuts * k, cuts * k)
+        first = cuts * k - self.size if turned else 0
+        whole = whole[:, :, first : first + self.size, first : first + self.size]
+        return whole.swapaxes(0, 1) if self.transposed else whole
