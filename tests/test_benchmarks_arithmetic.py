@@ -32,12 +32,12 @@ def test_the_best_tuned_side_is_that_of_least_median():
     assert rounds.best(THREE, ["kept_memory"]) is None
 
 
-def test_agreement_is_measured_by_the_largest_number_of_a_list():
-    wanted = {"losses": [3.0, 2.0], "scores": [1000.0, 0.0, -1.0]}
+def test_agreement_is_a_relative_error_of_each_list():
+    wanted = {"losses": [4.0, 3.0], "scores": [1.0] * 1000}
     assert rounds.disagreement(wanted, wanted) == ""
-    assert rounds.disagreement({"losses": [3.002, 2.002], "scores": [999.1, 0.9, -1.9]}, wanted) == ""
-    assert rounds.disagreement({**wanted, "losses": [3.0, 2.004]}, wanted).startswith("losses: 2.004 instead of 2")
-    assert rounds.disagreement({**wanted, "scores": [1000.0, 0.0, 0.1]}, wanted).startswith("scores: ")
+    assert rounds.disagreement({"losses": [4.0, 3.0049], "scores": [1.0] * 999 + [1.03]}, wanted) == ""
+    assert rounds.disagreement({**wanted, "losses": [4.0, 3.0051]}, wanted).startswith("losses: relative error 1.0e-03")
+    assert rounds.disagreement({**wanted, "scores": [1.0] * 999 + [1.04]}, wanted).startswith("scores: relative error")
 
 
 @pytest.mark.parametrize("losses", [[3.0, float("nan")], [float("nan"), 2.0], [3.0], []])

@@ -122,7 +122,7 @@ def test_all_sides_compute_the_same(model, training):
     assert set(answers["plain"]) == ({"losses", "gradient norms"} if training else {"scores"})
     if training:
         first, second = answers["plain"]["losses"]
-        assert abs(first - second) > 2e-3 * first  # the step between them was taken
+        assert second < first  # the step between them was taken
 
 
 @pytest.mark.parametrize("training", [True, False])

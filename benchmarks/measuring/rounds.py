@@ -1,5 +1,6 @@
 """The arithmetic of rounds: medians, ratios taken within a round, and whether sides agree. Pure functions."""
 
+from math import dist, hypot
 from statistics import median
 
 TOLERANCE = 1e-3
@@ -23,16 +24,16 @@ def times_faster(rounds, ours, peer):
 def disagreement(answer, wanted):
     """The first name under which two sides' numbers differ, with how much; "" where all agree.
 
-    answer, wanted   {name: list of numbers}; each |a - w| may be TOLERANCE of the list's largest |w|
+    answer, wanted   {name: list of numbers}; the error of a list is |answer - wanted| / |wanted|, with the length of a
+                     vector, for one value of a pooling's window may win over its equal, up to rounding, elsewhere
     """
     for name, numbers in wanted.items():
         given = answer[name]
         if len(given) != len(numbers):
             return f"{name}: {len(given)} of them, wanted {len(numbers)}"
-        largest = max(map(abs, numbers))
-        for a, w in zip(given, numbers, strict=True):
-            if not abs(a - w) <= TOLERANCE * largest:  # NaN too
-                return f"{name}: {a:.6g} instead of {w:.6g}, the largest being {largest:.6g}"
+        error = dist(given, numbers) / hypot(*numbers)
+        if not error <= TOLERANCE:  # NaN too
+            return f"{name}: relative error {error:.1e}, above {TOLERANCE:.0e}"
     return ""
 
 

@@ -27,6 +27,7 @@ class Built:
     steps: list[Step] = field(default_factory=list)
     inputs: list[Planes] = field(default_factory=list)
     input_values: list[Value] = field(default_factory=list)
+    reached: set[Value] = field(default_factory=set)  # by a gradient
     exits: list[Exit] = field(default_factory=list)
     loss: CrossEntropy | None = None
 
@@ -105,6 +106,7 @@ class Builder:
                 for reader in step.readers:
                     if reader.value.wants_gradient:
                         readers.setdefault(reader.value, []).append(reader)
+        self.built.reached = set(readers)
         for several in readers.values():
             several[0].first = True
             several[-1].last = True
@@ -113,7 +115,7 @@ class Builder:
 
     def entered(self, planes: Planes, wants_gradient: bool = False) -> Value:
         """An input stored the engine's way."""
-        value = Value(f"{planes.name} stored", planes.shape, self.m, wants_gradient)
+        value = Value(f"{planes.name} stored", planes.given, self.m, wants_gradient)
         self.built.steps.append(Entry(self.worker, planes.name, planes, value))
         return value
 

@@ -133,10 +133,14 @@ class LargeKernels(Step):
         number, team = self.worker.number, self.worker.team
         return slice(channels * number // team, channels * (number + 1) // team)
 
+    def _matrix(self, weight: np.ndarray) -> np.ndarray:
+        """The weight or its gradient, where they lie, (A, B kh kw)."""
+        return weight.reshape(len(weight), -1)
+
     def _to_narrow(self, wide: np.ndarray, narrow: np.ndarray, scale: np.ndarray | None = None) -> None:
         """Own channels of the narrow pixels: products of windows with the kernels."""
         own = self._own(narrow.shape[-1])
-        kernels = self.weight.data[own].reshape(own.stop - own.start, -1)
+        kernels = self._matrix(self.weight.data)[own]
         for block, windows in self._windows(wide, narrow.shape):
             products = kernels @ windows.T
             if scale is not None:
@@ -152,7 +156,7 @@ class LargeKernels(Step):
         """Own channels of the wide image: each narrow pixel stamps the kernels, and stamps that overlap are added."""
         own = self._own(wide.shape[-1])
         count, taps = own.stop - own.start, self.kernel[0] * self.kernel[1]
-        kernels = self.weight.data.reshape(len(self.weight.data), -1)[:, own.start * taps : own.stop * taps]
+        kernels = self._matrix(self.weight.data)[:, own.start * taps : own.stop * taps]
         padded = np.zeros((len(wide), *self._padded_size(wide.shape, narrow.shape), count), self.worker.dtype)
         for block in self._blocks(narrow.shape):
             stamps = pixels(block, narrow) @ kernels
@@ -174,7 +178,7 @@ class LargeKernels(Step):
     def _add_weight_gradient(self, wide: np.ndarray, narrow: np.ndarray) -> None:
         """Add to the gradient of own kernels, in place: nobody else has part in them."""
         own = self._own(narrow.shape[-1])
-        gradient = self.weight.grad[own].reshape(own.stop - own.start, -1)
+        gradient = self._matrix(self.weight.grad)[own]
         for block, windows in self._windows(wide, narrow.shape):
             d = pixels(block, narrow)[:, own]
             fewest, most = KERNELS

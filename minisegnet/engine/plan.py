@@ -48,7 +48,7 @@ class Plan:
         self.shapes = graph.shapes(*shapes)
         built = Builder(worker, graph, shapes, loss, backward, to_inputs, algorithms or {}).build()
         self.steps, self.inputs, self.exits, self.loss = built.steps, built.inputs, built.exits, built.loss
-        self.input_values = built.input_values
+        self.input_values, self.reached = built.input_values, built.reached
         self.lasting: list[Planes] = [*self.inputs, *(step.answer for step in self.exits)]
         self.lasting += [planes for step in self.steps for planes in step.seen_by_all]
         if self.loss is not None:
@@ -154,10 +154,13 @@ class Plan:
 
         return draw_memory(self, path)
 
-    def input_gradients(self) -> list[np.ndarray]:
-        """The gradients by the inputs, each (N, C, H, W), after the way back."""
-        gradients = []
+    def input_gradients(self) -> list[np.ndarray | None]:
+        """The gradients by the inputs, each of its shape, after the way back; None where none reaches it."""
+        gradients: list[np.ndarray | None] = []
         for value in self.input_values:
+            if value not in self.reached:
+                gradients.append(None)
+                continue
             gradient = np.empty(value.shape, self.worker.dtype)
             collect(value.gradient, value, gradient)
             gradients.append(gradient.reshape(value.given))

@@ -51,11 +51,8 @@ class BatchNorm2d(Layer):
         mean = var = None
         if not self.training:
             mean, var = self.buffers["running_mean"], self.buffers["running_var"]
-        elif N * H * W == 1:
-            raise ShapeError(
-                f"batch norm in training needs more than one value a channel; got x of shape {x.shape}: "
-                "take a larger batch or image, or call eval() first"
-            )
+        else:
+            check_several(x.shape)
         (y, mean, var), cache = functional.batch_norm2d_forward(
             x, self.weight.data, self.bias.data, mean, var, self.eps
         )
@@ -83,3 +80,13 @@ class BatchNorm2d(Layer):
     def multiply_adds(self, input_shapes, output_shape):
         """One for each value: scale and shift, once the statistics are known."""
         return int(np.prod(output_shape, dtype=np.int64))
+
+
+def check_several(x):
+    """Raise ShapeError for (N, C, H, W) with a single value a channel."""
+    N, _, H, W = x
+    if N * H * W == 1:
+        raise ShapeError(
+            f"batch norm in training needs more than one value a channel; got x of shape {tuple(x)}: "
+            "take a larger batch or image, or call eval() first"
+        )

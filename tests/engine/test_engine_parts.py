@@ -1,0 +1,113 @@
+"""What the engine is made of, each part by itself: transforms, products, layout, shares, places in memory."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from minisegnet.engine.layout import clear_margin, store, stored_shape, tap, unstore
+from minisegnet.engine.memory_plan import ALIGNMENT, Buffer, place
+from minisegnet.engine.products import multiply
+from minisegnet.engine.sharing import blocks, pieces, share
+from minisegnet.engine.transforms import transforms
+
+TILES = [(4, 3), (6, 3), (2, 3), (4, 2), (4, 5), (2, 5), (2, 7), (3, 4)]
+
+
+@pytest.mark.parametrize("outputs, kernel", TILES)
+def test_transforms_convolve(outputs, kernel):
+    rng = np.random.default_rng(outputs * 10 + kernel)
+    t = transforms(outputs, kernel, "d")
+    tile, g = rng.standard_normal((t.tile, t.tile)), rng.standard_normal((kernel, kernel))
+    V = t.data @ tile @ t.data.T
+    U = (t.kernel_2d @ g.ravel()).reshape(t.tile, t.tile)
+    windows = np.lib.stride_tricks.sliding_window_view(tile, (kernel, kernel))
+    np.testing.assert_allclose(t.output @ (U * V) @ t.output.T, (windows * g).sum((2, 3)), atol=1e-11)
+    assert np.array_equal(t.output_back, t.output.T)
+
+
+@pytest.mark.parametrize("outputs", [2, 4, 6])
+def test_a_neighbours_column_counts_once(outputs):
+    """What `_transform_own_columns` rests on."""
+    t = transforms(outputs, 3, "d")
+    assert np.array_equal(t.data[:, 0], np.eye(t.tile)[0])
+    assert np.array_equal(t.data[:, -1], np.eye(t.tile)[-1])
+    assert np.array_equal(t.data_own, t.data[:, 1:-1])
+
+
+@pytest.mark.parametrize(
+    "S, M, K, N",
+    [(1, 3, 5, 7), (36, 128, 128, 128), (4, 130, 64, 64), (3, 131, 128, 256), (2, 64, 256, 100), (2, 300, 512, 512),
+     (2, 1000, 16, 96), (1, 37, 2000, 128), (36, 0, 64, 64), (2, 97, 128, 96)],
+)  # fmt: skip
+def test_multiply_cuts_products_without_changing_them(S, M, K, N):
+    rng = np.random.default_rng(M)
+    A, B = rng.standard_normal((S, M, K)), rng.standard_normal((S, K, N))
+    for first in (A, np.ascontiguousarray(A.swapaxes(1, 2)).swapaxes(1, 2)):
+        out = np.full((S, M, N + 3), np.nan)[:, :, :N]  # rows that do not touch
+        multiply(first, B, out)
+        np.testing.assert_allclose(out, A @ B, rtol=1e-12, atol=1e-11)
+
+
+@pytest.mark.parametrize("m, H, W", [(4, 8, 8), (4, 7, 9), (2, 5, 3), (1, 4, 6), (4, 1, 1), (6, 13, 2)])
+def test_store_and_unstore_are_opposites_and_the_margin_is_zero(m, H, W):
+    rng = np.random.default_rng(H * W)
+    image = rng.standard_normal((3, H, W))
+    _, rows, _, T, C = stored_shape((1, 3, H, W), m)
+    stored, back = np.full((rows, m, T, C), np.nan), np.full_like(image, np.nan)
+    for first in range(0, rows, m):
+        store(image, stored[first : first + m], first)
+        unstore(stored[first : first + m], back, first)
+    assert np.array_equal(back, image)
+    assert (stored != 0).sum() == image.size
+    for h, w in itertools.product(range(H), range(W)):
+        assert np.array_equal(stored[h, w % m, w // m], image[:, h, w])
+    garbage = stored + 1
+    clear_margin(garbage, 0, H, W)
+    assert np.array_equal(garbage, np.where(stored == 0, 0, stored + 1))
+
+
+@pytest.mark.parametrize("m, stride, offset", list(itertools.product((1, 2, 4), (1, 2, 3, 8), (-5, -1, 0, 1, 7))))
+def test_tap_finds_every_column(m, stride, offset):
+    tiles_in, tiles_out = 5, 4
+    found = {}
+    for s, (column, from_tiles, to_tiles) in enumerate(tap(m, stride, offset, tiles_in, tiles_out)):
+        sources, targets = np.arange(tiles_in)[from_tiles], np.arange(tiles_out)[to_tiles]
+        assert len(sources) == len(targets)
+        for source, target in zip(sources, targets, strict=True):
+            found[m * target + s] = m * source + column
+    wanted = {w: stride * w + offset for w in range(m * tiles_out) if 0 <= stride * w + offset < m * tiles_in}
+    assert found == wanted
+
+
+@pytest.mark.parametrize("images, tile_rows, workers", list(itertools.product((1, 3, 4), (1, 5, 8), (1, 2, 3, 4, 7))))
+def test_shares_cover_every_row_once(images, tile_rows, workers):
+    bands = [band for rank in range(workers) for band in share(images, tile_rows, rank, workers)]
+    rows = [(band.image, row) for band in bands for row in range(band.first, band.stop)]
+    assert rows == list(itertools.product(range(images), range(tile_rows)))
+    if images % workers == 0:
+        assert all(band.height == tile_rows for band in bands)
+    for most in (1, 3, 100):
+        for cut in ([[piece] for piece in pieces(bands, most)], list(blocks(bands, most))):
+            assert [(b.image, row) for block in cut for b in block for row in range(b.first, b.stop)] == rows
+            assert all(0 < sum(band.height for band in block) <= most for block in cut)
+
+
+def test_buffers_that_live_together_do_not_overlap():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        births = rng.integers(0, 20, 30)
+        buffers = [
+            Buffer(str(i), int(nbytes), int(birth), int(birth + length))
+            for i, (birth, length, nbytes) in enumerate(
+                zip(births, rng.integers(0, 9, 30), rng.integers(1, 5000, 30), strict=True)
+            )
+        ]
+        total = place(buffers)
+        for a, b in itertools.combinations(buffers, 2):
+            together = a.birth <= b.death and b.birth <= a.death
+            apart = a.offset + a.nbytes <= b.offset or b.offset + b.nbytes <= a.offset
+            assert apart or not together, (a, b)
+        assert all(buffer.offset % ALIGNMENT == 0 and buffer.offset + buffer.nbytes <= total for buffer in buffers)
+        busiest = max(sum(b.nbytes for b in buffers if b.birth <= t <= b.death) for t in range(30))
+        assert busiest <= total < sum(b.nbytes for b in buffers)
