@@ -26,7 +26,7 @@ def settings(command, told):
         "torch.set_num_threads set to their number and OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE unset; the sides take "
         "turns, a round being one process of each",
         f"- PyTorch tuned: {tuned}, SGD in one kernel (fused=True); channels last besides; torch.compile besides, the "
-        "loss included, with weights frozen for inference. The best tuned is the one of least median",
+        "loss included; for inference its weights frozen besides. The best tuned is the one of least median",
         f"- a training step: forward, softmax cross-entropy, backward, SGD ({sgd}); random images and labels, float32",
         *[f"- {line}" for line in told],
     ]

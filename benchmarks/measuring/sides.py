@@ -23,10 +23,11 @@ NAMES = {
     "kept_memory": "PyTorch, freed memory kept",
     "channels_last": "PyTorch, channels last",
     "compiled": "PyTorch, channels last, torch.compile",
+    "frozen": "PyTorch, channels last, torch.compile on frozen weights",
     "prototype": "prototype",
 }
 OURS = "engine"
-TUNED = ("kept_memory", "channels_last", "compiled")  # all keep freed memory, see `processes.KEPT_MEMORY`
+TUNED = ("kept_memory", "channels_last", "compiled", "frozen")  # all keep freed memory, see `processes.KEPT_MEMORY`
 SGD_OPTIONS = {"lr": 1e-4, "momentum": 0.9}  # so low that no network's loss runs away, which would time infinities
 
 
@@ -101,7 +102,7 @@ class Engine(Plain):
 
 
 class PyTorch:
-    """The graph's twin. Tuned: channels last, and SGD in one kernel; compiled besides, loss and all."""
+    """The graph's twin. Tuned: SGD in one kernel; channels last besides; compiled besides, loss and all."""
 
     def __init__(self, name, graph, images, labels, training, cores):
         import torch
@@ -111,7 +112,8 @@ class PyTorch:
 
         torch.set_num_threads(cores)
         self.torch, tuned = torch, name in TUNED
-        self.layout = torch.channels_last if name in ("channels_last", "compiled") else torch.contiguous_format
+        channels_first = name in ("pytorch", "kept_memory")
+        self.layout = torch.contiguous_format if channels_first else torch.channels_last
         self.model = Twin(graph, images.shape).train(training).to(memory_format=self.layout)
         self.images = self.given(images)
         self.scores, self.y, self.dy = self.model, None, None
@@ -121,12 +123,12 @@ class PyTorch:
             self.optimiser = torch.optim.SGD(self.model.parameters(), **SGD_OPTIONS, fused=tuned)
         elif training:  # the passes one by one
             self.images.requires_grad_()
-        if name == "compiled":
+        if name in ("compiled", "frozen"):
             from torch._inductor import config
 
             if not shutil.which("g++"):
                 raise RuntimeError("torch.compile needs a C++ compiler, and no g++ is on the path")
-            config.freezing = not training  # folds batch normalisation into convolutions, and lays out their weights
+            config.freezing = name == "frozen"  # folds batch normalisation into convolutions, lays out their weights
             self.loss, self.scores = torch.compile(self.loss), torch.compile(self.model)
 
     def given(self, array):

@@ -50,8 +50,8 @@ class DirectConvolution(Step):
             down, up = up, down
         first = readers[0].value
         self.in_channels = sum(reader.value.channels for reader in readers)
-        self.there = Windows(worker, output, first, self.in_channels, *down)
-        self.back = Windows(worker, first, output, output.channels, *up)
+        self.there = SourceWindows(worker, output, first, self.in_channels, *down)
+        self.back = SourceWindows(worker, first, output, output.channels, *up)
 
     @property
     def outputs(self) -> list[Value]:
@@ -163,7 +163,7 @@ class Taps2d:
 Source = Callable[[int, int, int, np.ndarray, int], None]
 
 
-class Windows:
+class SourceWindows:
     """The windows of a source image that the pixels of a target image are made from, a block of rows at a time.
 
     complete   whether each pixel of the target has a window

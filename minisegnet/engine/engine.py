@@ -73,11 +73,11 @@ class Engine:
         self.workers = blas_threads() if workers is None else workers
         self._plans: dict[Key, Plan] = {}
         self._key: Key | None = None  # of the last forward pass that can go back
-        self._begin()
+        self._begin(graph.dtype or np.dtype(np.float32))
 
-    def _begin(self) -> None:
-        """The crew, and what belongs to the graph's float type."""
-        self._dtype = self.graph.dtype or np.dtype(np.float32)
+    def _begin(self, dtype: np.dtype) -> None:
+        """The crew, and what belongs to the float type."""
+        self._dtype = dtype
         self._plans.clear()
         self._crew = Crew(self.workers, self._obey, ARENA if self.workers > 1 else 0)
         self._shared = self._crew.arena
@@ -167,9 +167,11 @@ class Engine:
             check_input(self.graph, node, x)
             if x.ndim < 2 or 0 in x.shape:
                 raise ShapeError(f"{self.graph.name}: input {node.name!r} holds nothing; got shape {x.shape}")
-        if any(now is not before for now, before in zip(self._arrays_now(), self._arrays, strict=True)):
-            self._crew.close()  # the arrays were rebound, as `Graph.astype` does: others must learn of it
-            self._begin()
+        dtype = self.graph.dtype or inputs[0].dtype  # of the parameters; a graph may have none
+        rebound = any(now is not before for now, before in zip(self._arrays_now(), self._arrays, strict=True))
+        if rebound or dtype != self._dtype:  # arrays are rebound by `Graph.astype`; the other ranks must learn of it
+            self._crew.close()
+            self._begin(dtype)
         key = self._key_of([x.shape for x in inputs], backward, with_loss)
         for planes, x in zip(self._plan(key).inputs, inputs, strict=True):
             planes.whole[...] = x
@@ -220,7 +222,8 @@ class Engine:
                 del self._plans[next(iter(self._plans))]
         self._plans[key] = plan  # the last used at the end
         if self._crew.count > 1 and not plan.worker.apart:
-            plan.settle(self._crew.arena[: plan.shared_nbytes], self._crew.arena[-(-plan.shared_nbytes // PAGE) * PAGE :])
+            begin = -(-plan.shared_nbytes // PAGE) * PAGE  # of what is behind the lasting values
+            plan.settle(self._crew.arena[: plan.shared_nbytes], self._crew.arena[begin:])
             return plan
         if self._own.size < plan.own_nbytes:
             self._own = reserve(plan.own_nbytes, shared=False)

@@ -25,9 +25,9 @@ LARGE_MEAN = 4
 class Finish:
     """y = conv(x) on its way to the output: y + bias, or norm(y), then ReLU.
 
-    A normalisation by running statistics is folded into the convolution: `scale` is then a factor for each of its output
-    channels, and its shift a bias. One by the batch leaves such a factor to it on the way back: `gradient` is by y
-    without this factor, which the convolution's weight and its gradient take over, being so much smaller.
+    A normalisation by running statistics is folded into the convolution: `scale` is then a factor for each of its
+    output channels, and its shift a bias. One by the batch leaves such a factor to it on the way back: `gradient` is
+    by y without this factor, which the convolution's weight and its gradient take over, being so much smaller.
 
     before   the value that the convolution writes: kept apart for a normalisation by the batch, which needs it on the
              way back; otherwise the output itself

@@ -59,7 +59,7 @@ class Plan:
         if backward and worker.team > 1:
             self.trained = [parameter for parameter in graph.parameters.values() if parameter.trainable]
         self.shared_nbytes = sum(map(self._lasting_nbytes, self.lasting)) + Slots.nbytes(self.trained, worker.team)
-        self._memory: tuple[np.ndarray, np.ndarray] | None = None
+        self._places: tuple[int, int] | None = None  # where the memory given is
 
     @property
     def is_all_fused(self) -> bool:
@@ -108,9 +108,10 @@ class Plan:
 
     def settle(self, shared: np.ndarray, own: np.ndarray) -> None:
         """Give every value its place in memory, uint8 of at least `shared_nbytes` and `own_nbytes`."""
-        if self._memory is not None and self._memory[0] is shared and self._memory[1] is own:
+        places = shared.ctypes.data, own.ctypes.data
+        if places == self._places:
             return
-        self._memory = shared, own
+        self._places = places
         for buffer, value, what in self.buffers:
             array = own[buffer.offset : buffer.offset + buffer.nbytes].view(value.dtype or self.worker.dtype)
             setattr(value, what, array.reshape(value.stored))

@@ -33,7 +33,8 @@ class Value:
         self.shape = shape if is_image else (shape[0], prod(shape[1:2]), prod(shape[2:]), 1)
         self.stored: Shape = stored_shape(self.shape, self.m)
         self.wants_gradient = wants_gradient
-        self.data = self.gradient = np.empty(0)
+        self.data: np.ndarray = np.empty(0)
+        self.gradient: np.ndarray = np.empty(0)
         self.on_gradient: Callable[[int, int, np.ndarray], None] | None = None
 
     @property
@@ -67,7 +68,7 @@ class Planes(Value):
         super().__init__(name, shape, 1, False)
         self.stored = shape
         self.dtype = None if dtype is None else np.dtype(dtype)
-        self.whole = self.data
+        self.whole: np.ndarray = self.data
 
 
 class Reader:

@@ -1,4 +1,4 @@
-"""Kernels too large for a tile, cut into quarters; transposed ones turned; and weights that workers share by channels."""
+"""Kernels too large for a tile, cut into quarters; transposed ones turned; weights that workers share by channels."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Max-pooling by windows of 2 x 2 and its unpooling in the engine: which pixel won, odd sizes, ties, who reads indices."""
+"""Max-pooling by windows of 2 x 2 in the engine, and its unpooling: which pixel won, odd sizes, ties, who reads it."""
 
 import numpy as np
 import pytest
