@@ -173,11 +173,12 @@ def test_an_operation_is_timed_and_compared(name):
     assert passes in ({"forward", "backward"}, {"forward and backward"})
 
 
-def test_every_benchmark_tells_what_it_does():
-    for script in sorted((Path(__file__).parents[1] / "benchmarks").glob("cpu_*.py")):
-        told = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True)
-        assert told.returncode == 0, told.stderr
-        assert "--rounds" in told.stdout
+@pytest.mark.parametrize("name", ["cpu_step", "cpu_operations", "cpu_pixels"])
+def test_a_benchmark_tells_what_it_does(name):
+    script = Path(__file__).parents[1] / "benchmarks" / f"{name}.py"
+    told = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    assert "--rounds" in told.stdout
 
 
 def test_models_that_are_timed_exist():

@@ -31,6 +31,8 @@ class WinogradConvolution(Step):
     gradient is made from the same transformed tiles.
     """
 
+    reads_in_order = True
+
     def __init__(
         self,
         worker: Worker,
@@ -91,6 +93,8 @@ class WinogradConvolution(Step):
         finish.end()
 
     def _data(self, value: Value, image: int, start: int, stop: int, tiles: int) -> np.ndarray:
+        if value.on_read is not None:
+            value.on_read(image, stop)
         return load(value.data, image, start, stop, tiles, self.worker.scratch)
 
     def _transform(self, rows: Callable[..., np.ndarray], band: Band, padding: int, V: np.ndarray) -> None:

@@ -29,6 +29,8 @@ class Finish:
     output channels, and its shift a bias. One by the batch leaves such a factor to it on the way back: `gradient` is
     by y without this factor, which the convolution's weight and its gradient take over, being so much smaller.
 
+    lazy     whether normalised rows are written when they are first read, which needs all rows in one worker's hands
+             and `before` kept until then
     before   the value that the convolution writes: kept apart for a normalisation by the batch, which needs it on the
              way back; otherwise the output itself
     """
@@ -38,6 +40,7 @@ class Finish:
         self.norm = norm if norm is not None and norm.training else None
         self.folded = norm if norm is not None and not norm.training else None
         self.scale: np.ndarray | None = None
+        self.lazy = False
         self.before = output
         if self.norm is not None:
             N, *rest = output.shape
@@ -146,18 +149,27 @@ class Finish:
             bias = 0 if self.bias is None else self.bias.data
             norm.track(self.mean + bias, variance, self.count)
         scale = norm.weight.data * self.inverse
-        self._normalise(self.per_column(scale), self.per_column(norm.bias.data - self.mean * scale))
+        self.factor = self.per_column(scale)
+        self.beside_factor = self.per_column(norm.bias.data - self.mean * scale)
+        self.normalised = {band.image: band.first * self.output.m for band in self.bands}  # up to which row
+        if self.lazy:
+            self.output.on_read = self._normalise
+        else:
+            for image, _, stop in self.bands:
+                self._normalise(image, stop * self.output.m)
 
-    def _normalise(self, scale: np.ndarray, shift: np.ndarray) -> None:
-        zeros = self.worker.zeros(self.run)
-        for image, first, last in self.bands:
-            start, stop = first * self.output.m, last * self.output.m
+    def _normalise(self, image: int, stop: int) -> None:
+        """Write the normalised rows of an image up to this one."""
+        m, zeros = self.output.m, self.worker.zeros(self.run)
+        start, stop = self.normalised[image], min(-(-stop // m) * m, self.output.stored[1])
+        if start < stop:
+            self.normalised[image] = stop
             rows = self.output.data[image, start:stop]
             before, after = self.before.data[image, start:stop].reshape(-1, self.run), rows.reshape(-1, self.run)
             for part in self.slices(len(after)):
                 a = after[part]
-                np.multiply(before[part], scale, out=a)
-                np.add(a, shift, out=a)
+                np.multiply(before[part], self.factor, out=a)
+                np.add(a, self.beside_factor, out=a)
                 if self.relu:
                     np.maximum(a, zeros, out=a)
             clear_margin(rows, start, self.output.height, self.output.width)

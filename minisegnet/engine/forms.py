@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # From so many weights on, a product by rows reads them from memory again and again.
 MANY_WEIGHTS = 2**22
+# For so few pixels in the whole batch, so many weights are not worth transforming.
+FEW_PIXELS, WEIGHTS_TO_TRANSFORM = 256, 2**18
 # Up to so many values a window, the image's windows are gathered as columns.
 LARGEST_WINDOW = 160
 
@@ -77,7 +79,7 @@ def _kind_of_convolution(builder: Builder, node: Node):
         S.pair(number) for number in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
     )
     square = kernel[0] == kernel[1]
-    if layer.weight.data.size >= MANY_WEIGHTS and (kernel == (1, 1) or min(kernel) > 5):
+    if _is_bound_by_weights(builder, node, kernel):
         return LargeKernels
     if isinstance(layer, L.ConvTranspose2d):
         touching = square and kernel == stride and padding == (0, 0) and dilation == (1, 1)
@@ -96,6 +98,16 @@ def _kind_of_convolution(builder: Builder, node: Node):
         return Convolution1x1
     fits = square and padding[0] == padding[1] and cuts_for(kernel[0], padding[0], builder.m) is not None
     return WinogradConvolution if fits else DirectConvolution
+
+
+def _is_bound_by_weights(builder: Builder, node: Node, kernel: tuple[int, int]) -> bool:
+    """Whether reading a convolution's weights, or transforming them, takes longer than the products with them."""
+    weights = node.layer.weight.data.size
+    if weights >= MANY_WEIGHTS and (kernel == (1, 1) or min(kernel) > 5):
+        return True
+    narrow = node.inputs[0].node if isinstance(node.layer, L.ConvTranspose2d) else node
+    N, _, H, W = builder.shapes[narrow.name]
+    return weights >= WEIGHTS_TO_TRANSFORM and builder.worker.plans * N * H * W <= FEW_PIXELS
 
 
 # In the order in which they are asked.

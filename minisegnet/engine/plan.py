@@ -11,6 +11,7 @@ import numpy as np
 from minisegnet.engine.borders import Ordinary, collect
 from minisegnet.engine.building import Builder
 from minisegnet.engine.explain import explained
+from minisegnet.engine.finish import Finish
 from minisegnet.engine.memory_plan import ALIGNMENT, Buffer, place
 from minisegnet.engine.value import Planes, Value
 from minisegnet.engine.worker import Slots, Worker
@@ -53,6 +54,9 @@ class Plan:
         self.lasting += [planes for step in self.steps for planes in step.seen_by_all]
         if self.loss is not None:
             self.lasting += [self.loss.labels, self.loss.pixel_weight]
+        for step in self.steps:
+            if isinstance(finish := getattr(step, "finish", None), Finish):
+                finish.lazy = step.goes_back and worker.count == 1
         self.buffers = self._buffers()
         self.own_nbytes = place([buffer for buffer, _, _ in self.buffers])
         self.trained: list[Parameter] = []
@@ -130,7 +134,12 @@ class Plan:
     def forward(self) -> None:
         """Run every step on this worker's share."""
         for step in self.steps:
+            if not step.reads_in_order:
+                for value in step.inputs:
+                    value.complete()
             step.forward()
+            for value in step.inputs:
+                value.complete()
             self.worker.wait()
 
     def backward(self) -> None:

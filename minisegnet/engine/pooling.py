@@ -32,6 +32,7 @@ class MaxPooling(Step):
     """
 
     algorithm = "pairs of rows, then of columns"
+    reads_in_order = True
 
     def __init__(self, worker: Worker, name: str, reader: Reader, output: Value, winners: Value | None) -> None:
         super().__init__(worker, name, [reader])
@@ -55,6 +56,8 @@ class MaxPooling(Step):
             start, stop = band.first * m, min(band.stop * m, output.height)
             y = output.data[band.image, band.first * m : band.stop * m]
             if start < stop:
+                if self.input.on_read is not None:
+                    self.input.on_read(band.image, 2 * stop)
                 x = self.input.data[band.image, 2 * start : 2 * stop]
                 winners = None if self.winners is None else self.winners.data[band.image, start:stop]
                 self._fill_odd_margin(x, 2 * start, -np.inf)

@@ -15,11 +15,13 @@ class Step:
     algorithm   how it computes, in a few words
     nodes       of the graph that it stands for; for a concatenation, which no step makes, the step before it
     products    multiplications done for each that the layers ask for
+    reads_in_order   whether it lets the makers of its values know before it reads their rows, see `Value.on_read`
     goes_back   whether a gradient reaches it, and something behind it wants one
     """
 
     algorithm = ""
     products = 1.0
+    reads_in_order = False
 
     def __init__(self, worker: Worker, name: str, readers: list[Reader]) -> None:
         self.worker, self.name, self.readers = worker, name, readers

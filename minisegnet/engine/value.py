@@ -22,6 +22,8 @@ class Value:
     data, gradient   (N, rows, m, T, C), once the plan has given them memory
     on_gradient      called with (image, first row, rows of the gradient) as soon as rows have their whole gradient,
                      which then still lie in the cache; None for nothing to do
+    on_read          called with (image, row) before rows up to this one are first read, for a maker that leaves its
+                     last pass to the first reader, in whose cache the rows then are; None where all are there
     """
 
     dtype: np.dtype | None = None  # None: the parameters'
@@ -36,6 +38,14 @@ class Value:
         self.data: np.ndarray = np.empty(0)
         self.gradient: np.ndarray = np.empty(0)
         self.on_gradient: Callable[[int, int, np.ndarray], None] | None = None
+        self.on_read: Callable[[int, int], None] | None = None
+
+    def complete(self) -> None:
+        """Let the maker finish all rows."""
+        if self.on_read is not None:
+            for image in range(self.stored[0]):
+                self.on_read(image, self.stored[1])
+            self.on_read = None
 
     @property
     def channels(self) -> int:

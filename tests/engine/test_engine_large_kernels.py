@@ -151,3 +151,8 @@ def test_a_frozen_kernel_has_no_gradient(many_weights):
 def test_deconvnet(workers, many_weights):
     graph = models.deconvnet(3, width=2, size=32, middle=6)
     assert_agrees(graph, (2, 3, 40, 65), workers=workers, bound=1e-10, to_inputs=False)
+
+
+def test_few_pixels_are_not_worth_transforming_weights():
+    for size, kind in (((16, 16), LargeKernels), ((16, 17), WinogradConvolution)):
+        assert kind_of(network(Conv2d(176, 176, 3, padding=1)), (1, 3, *size)) is kind
