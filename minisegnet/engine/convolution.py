@@ -50,6 +50,7 @@ class WinogradConvolution(Step):
         self.kernels = Kernels(layer, output.m, worker.dtype)
         self.t, self.parts = self.kernels.t, self.kernels.cuts**2
         self.algorithm = self.kernels.algorithm
+        self.products = self.t.tile**2 * self.parts / (output.m * self.kernels.size) ** 2
         first = readers[0].value
         self.tiles = max(first.tiles, output.tiles)
         widest = max(output.channels, *(reader.value.channels for reader in readers))
@@ -58,6 +59,10 @@ class WinogradConvolution(Step):
         self.rows_at_once = max(-(-fewest // self.tiles), BLOCK_BYTES // bytes_a_row)
         self.bands = share(output.shape[0], output.tile_rows, worker.rank, worker.count)
         self.bands_back = share(first.shape[0], first.tile_rows, worker.rank, worker.count)
+
+    @property
+    def common_nbytes(self) -> int:
+        return self.kernels.nbytes
 
     @property
     def outputs(self) -> list[Value]:
@@ -72,7 +77,7 @@ class WinogradConvolution(Step):
     def forward(self) -> None:
         m, before, finish = self.output.m, self.finish.before, self.finish
         finish.begin()
-        U = self.kernels.forward(finish.scaled(self.weight.data, self.kernels.axis), self.worker.scratch)
+        U = self.kernels.forward(finish.scaled(self.weight.data, self.kernels.axis), self.worker)
         out_channels = U.shape[3]
         for block in blocks(self.bands, self.rows_at_once):
             M = self._tiles("M", block, out_channels)
@@ -147,7 +152,7 @@ class WinogradConvolution(Step):
         self.finish.begin_backward()
         t, scratch, m, tiles, kernels = self.t, self.worker.scratch, self.output.m, self.tiles, self.kernels
         weight = self.finish.scaled(self.weight.data, kernels.axis)
-        U = kernels.backward(weight, scratch)
+        U = kernels.backward(weight, self.worker)
         out_channels, in_channels = U.shape[2:]
         U = U.reshape(len(U), -1, in_channels)
         dU = scratch.array("dU", U.shape, self.worker.dtype)

@@ -14,7 +14,7 @@ from minisegnet.engine.plan import Plan
 from minisegnet.engine.worker import Worker
 from minisegnet.errors import BackendError, GraphError, OptionError, ShapeError
 from minisegnet.graph import Graph
-from minisegnet.layers import CrossEntropyLoss, Dropout
+from minisegnet.layers import Conv2d, ConvTranspose2d, CrossEntropyLoss, Dropout
 from minisegnet.layers.base import Layer
 from minisegnet.memory import reserve, shared
 from minisegnet.nodes import check_count, one_or_several
@@ -48,7 +48,7 @@ class Engine:
     workers      processes that share each batch; None takes as many as BLAS has threads here
     loss         a CrossEntropyLoss, for `step`
     to_inputs    whether `backward` also returns the gradients by the inputs
-    algorithms   the name of the algorithm to take, by node; see `Plan.explain` for the names
+    algorithms   the name of the algorithm to take, by convolution's node; `forms.algorithms_for` tells the names
 
     Results are those of the graph's own passes up to rounding: in float32 Winograd's convolution errs by about 3e-6 of
     the largest value where the direct one errs by 2e-7. Modes, frozen layers and replaced operations are taken as they
@@ -68,6 +68,9 @@ class Engine:
         graph.check_built()
         if loss is not None and not can_fuse(loss, graph):
             raise OptionError(f"the engine's loss is a CrossEntropyLoss of mean or sum, of one output; got {loss!r}")
+        for name in algorithms or {}:
+            if name not in graph.nodes or not isinstance(graph.nodes[name].layer, Conv2d | ConvTranspose2d):
+                raise OptionError(f"algorithms: {graph.name} has no convolution {name!r} to choose an algorithm for")
         self.graph, self.loss, self.to_inputs = graph, loss, to_inputs
         self.algorithms = dict(algorithms or {})
         self.workers = blas_threads() if workers is None else workers

@@ -21,12 +21,17 @@ from minisegnet.engine.pointwise_convolution import Convolution1x1, StampingConv
 from minisegnet.engine.pooling import max_pooling
 from minisegnet.engine.resampling import resampling
 from minisegnet.engine.sliding_pooling import sliding_max_pooling
+from minisegnet.engine.step import Step
 from minisegnet.engine.unpooling import max_unpooling
 from minisegnet.engine.value import Planes, Reader
+from minisegnet.errors import OptionError
 from minisegnet.nodes import Node
 
 if TYPE_CHECKING:
     from minisegnet.engine.building import Builder
+
+# A step for a convolution, built as all of them are; None stands for the ordinary operation.
+Algorithm = Callable[..., Step] | None
 
 # From so many weights on, a product by rows reads them from memory again and again.
 MANY_WEIGHTS = 2**22
@@ -61,7 +66,7 @@ def convolution(builder: Builder, node: Node) -> bool:
     layer = node.layer
     if not (known(layer, L.Conv2d) or known(layer, L.ConvTranspose2d)):
         return False
-    kind = _kind_of_convolution(builder, node)
+    kind = _chosen(builder, node)
     if kind is None:
         return False
     last, norm, relu = following(builder, node)
@@ -73,31 +78,52 @@ def convolution(builder: Builder, node: Node) -> bool:
     return builder.add_step(kind(builder.worker, name, readers, builder.new(last), layer, norm, relu))
 
 
-def _kind_of_convolution(builder: Builder, node: Node):
+def _chosen(builder: Builder, node: Node) -> Algorithm:
+    """The step for a convolution: the one asked for by name, or the first that fits."""
+    fitting = algorithms_for(builder, node)
+    name = builder.algorithms.get(node.name, next(iter(fitting)))
+    if name not in fitting:
+        raise OptionError(
+            f"algorithms: node {node.name!r}, {node.layer!r}, cannot be computed by {name!r} here; what fits it is "
+            f"{', '.join(fitting)}"
+        )
+    return fitting[name]
+
+
+def algorithms_for(builder: Builder, node: Node) -> dict[str, Algorithm]:
+    """The algorithms that fit a convolution, by the names that `Engine` takes, the one taken by default first.
+
+    winograd   tiles, whose transforms save multiplications
+    columns    an image's windows as columns of a matrix; for the first convolution
+    product    a product of matrices, for 1 x 1
+    direct     products of gathered windows, a few rows at a time
+    channels   each worker has channels instead of rows, for weights that are larger than the data
+    stamps     each pixel stamps its values, for transposed convolutions
+    ordinary   the layer as it is
+    """
     layer = node.layer
+    fitting: dict[str, Algorithm] = {}
     kernel, stride, padding, dilation = (
         S.pair(number) for number in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
     )
-    square = kernel[0] == kernel[1]
+    square, plain = kernel[0] == kernel[1], isinstance(layer, L.Conv2d)
     if _is_bound_by_weights(builder, node, kernel):
-        return LargeKernels
-    if isinstance(layer, L.ConvTranspose2d):
+        fitting["channels"] = LargeKernels
+    if not plain and stride != (1, 1):
         touching = square and kernel == stride and padding == (0, 0) and dilation == (1, 1)
-        if touching and S.pair(layer.output_padding) == (0, 0):
-            return StampingConvolution
-        if stride != (1, 1):
-            return OverlappingStamps
+        simple = touching and S.pair(layer.output_padding) == (0, 0)
+        return {**fitting, "stamps": StampingConvolution if simple else OverlappingStamps, "ordinary": None}
+    if not plain:
         padding = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])  # of the convolution that it is
     source = builder.values[node.inputs[0].node.name, node.inputs[0].position]
-    plain = isinstance(layer, L.Conv2d)
     if plain and len(source) == 1 and isinstance(source[0], Planes) and layer.weight.data[0].size <= LARGEST_WINDOW:
-        return FirstConvolution
-    if (stride, dilation) != ((1, 1), (1, 1)):
-        return DirectConvolution
-    if plain and kernel == (1, 1) and padding == (0, 0):
-        return Convolution1x1
-    fits = square and padding[0] == padding[1] and cuts_for(kernel[0], padding[0], builder.m) is not None
-    return WinogradConvolution if fits else DirectConvolution
+        fitting["columns"] = FirstConvolution
+    if (stride, dilation) == ((1, 1), (1, 1)):
+        if plain and kernel == (1, 1) and padding == (0, 0):
+            fitting["product"] = Convolution1x1
+        elif square and padding[0] == padding[1] and cuts_for(kernel[0], padding[0], builder.m) is not None:
+            fitting["winograd"] = WinogradConvolution
+    return {**fitting, "direct": DirectConvolution, "ordinary": None}
 
 
 def _is_bound_by_weights(builder: Builder, node: Node, kernel: tuple[int, int]) -> bool:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from minisegnet import shapes as S
-from minisegnet.engine.scratch import Scratch
 from minisegnet.engine.transforms import POINTS, transforms
+from minisegnet.engine.worker import Worker
 from minisegnet.layers import Conv2d, ConvTranspose2d
 
 
@@ -56,26 +56,35 @@ class Kernels:
         name = f"Winograd F({m}x{m}, {k}x{k})"
         return name if self.cuts == 1 else f"{name} of {self.size}x{self.size} in quarters"
 
-    def forward(self, weight: np.ndarray, scratch: Scratch) -> np.ndarray:
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the transformed kernels."""
+        channels = self.parameter.data.shape[0] * self.parameter.data.shape[1]
+        return self.t.tile**2 * self.cuts**2 * channels * self.t.data.itemsize
+
+    def forward(self, weight: np.ndarray, worker: Worker) -> np.ndarray:
         """The transformed kernels (a a, parts, C_in, C_out) of a weight like the layer's."""
-        return self._transformed(weight, self.transposed, self.transposed, scratch)
+        return self._transformed(weight, self.transposed, self.transposed, worker)
 
-    def backward(self, weight: np.ndarray, scratch: Scratch) -> np.ndarray:
+    def backward(self, weight: np.ndarray, worker: Worker) -> np.ndarray:
         """Those of the way back, by which the output's gradient is convolved: (a a, parts, C_out, C_in), turned."""
-        return self._transformed(weight, not self.transposed, not self.transposed, scratch)
+        return self._transformed(weight, not self.transposed, not self.transposed, worker)
 
-    def _transformed(self, weight: np.ndarray, turned: bool, in_order: bool, scratch: Scratch) -> np.ndarray:
-        """(a a, parts, ...) with the weight's first two axes, in their order or swapped."""
-        parts = self._parts(weight, turned)
+    def _transformed(self, weight: np.ndarray, turned: bool, in_order: bool, worker: Worker) -> np.ndarray:
+        """(a a, parts, ...) with the weight's first two axes, in their order or swapped: of each worker a share."""
         matrix = self._matrix(turned)
-        shape = (len(matrix), self.cuts**2, *weight.shape[:2])
-        U = scratch.array("kernels in the weight's order", shape, weight.dtype)
-        np.matmul(matrix, parts.reshape(-1, matrix.shape[1]).T, out=U.reshape(len(matrix), -1))
-        if in_order:
-            return U
-        swapped = scratch.array("kernels", (*shape[:2], *shape[:1:-1]), weight.dtype)
-        np.copyto(swapped, U.swapaxes(2, 3))
-        return swapped
+        shape = (len(matrix), self.cuts**2, *(weight.shape[:2] if in_order else weight.shape[1::-1]))
+        first, last = (len(weight) * number // worker.team for number in (worker.number, worker.number + 1))
+        parts = self._parts(weight[first:last], turned)
+        own = worker.scratch.array("own kernels", (*shape[:2], *parts.shape[2:4]), weight.dtype)
+        np.matmul(matrix, parts.reshape(-1, matrix.shape[1]).T, out=own.reshape(len(matrix), -1))
+        if in_order and worker.team == 1:
+            return own
+        worker.meet()  # until nobody reads those that the step before left there
+        U = worker.common(shape)
+        np.copyto(U[:, :, first:last] if in_order else U[:, :, :, first:last], own if in_order else own.swapaxes(2, 3))
+        worker.meet()
+        return U
 
     def _matrix(self, turned: bool) -> np.ndarray:
         """What transforms a part written as one row: backwards if it is turned round."""

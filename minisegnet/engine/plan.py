@@ -62,7 +62,11 @@ class Plan:
         self.trained: list[Parameter] = []
         if backward and worker.team > 1:
             self.trained = [parameter for parameter in graph.parameters.values() if parameter.trainable]
-        self.shared_nbytes = sum(map(self._lasting_nbytes, self.lasting)) + Slots.nbytes(self.trained, worker.team)
+        self.common_nbytes = 0
+        if worker.team > 1:
+            self.common_nbytes = -(-max(step.common_nbytes for step in self.steps) // ALIGNMENT) * ALIGNMENT
+        lasting = sum(map(self._lasting_nbytes, self.lasting))
+        self.shared_nbytes = lasting + self.common_nbytes + Slots.nbytes(self.trained, worker.team)
         self._places: tuple[int, int] | None = None  # where the memory given is
 
     @property
@@ -128,6 +132,9 @@ class Plan:
             first = worker.number * N if worker.apart else 0
             planes.data = planes.whole[first : first + N]
             start = stop
+        if self.common_nbytes:
+            worker.common_memory = shared[start : start + self.common_nbytes]
+            start += self.common_nbytes
         if self.trained:
             worker.slots = Slots(self.trained, worker.number, worker.team, shared[start:])
 

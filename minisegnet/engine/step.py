@@ -53,6 +53,11 @@ class Step:
         """Arrays of its own, each image's part written by who has that image, that all workers read."""
         return []
 
+    @property
+    def common_nbytes(self) -> int:
+        """Bytes that it needs of memory common to all workers, see `Worker.common`."""
+        return 0
+
     def forward(self) -> None:
         raise NotImplementedError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,6 +86,7 @@ class Worker:
         self.apart = apart and self.team > 1
         self.rank, self.count = (0, 1) if self.apart else (self.number, self.team)
         self.slots: Slots | None = None  # of gradients, where several workers add to them
+        self.common_memory: np.ndarray | None = None  # uint8, where there are several workers
         self._ones = np.ones(0, self.dtype)
         self._zeros = np.zeros(0, self.dtype)
 
@@ -118,6 +120,12 @@ class Worker:
             parameter.accumulate(gradient)
         else:
             self.slots.add(parameter, gradient)
+
+    def common(self, shape: tuple[int, ...]) -> np.ndarray:
+        """An array that all workers see; the next one asked for takes its place."""
+        if self.common_memory is None:
+            return self.scratch.array("common", shape, self.dtype)
+        return self.common_memory[: prod(shape) * self.dtype.itemsize].view(self.dtype).reshape(shape)
 
     def ones(self, count: int) -> np.ndarray:
         """A vector of ones: its product with a matrix sums the rows, at the speed of a product."""

@@ -9,7 +9,7 @@ from conftest import assert_close
 import minisegnet
 from minisegnet import models
 from minisegnet.engine.engine import PLANS, Engine
-from minisegnet.errors import BackendError, DtypeError, GraphError, ShapeError
+from minisegnet.errors import BackendError, DtypeError, GraphError, OptionError, ShapeError
 from minisegnet.graph import Graph
 from minisegnet.layers import BatchNorm2d, Conv2d, CrossEntropyLoss, ReLU
 from minisegnet.layers.base import Layer
@@ -203,6 +203,41 @@ def test_the_plan_as_a_table_and_a_picture(tmp_path):
     figure = plan.draw_memory(tmp_path / "memory.png")
     assert (tmp_path / "memory.png").stat().st_size > 10_000
     assert len(figure.axes[0].patches) == len(plan.plan.buffers)
+
+
+def test_algorithms_can_be_forced():
+    graph = Graph("one of each kind")
+    x = graph.chain("body", graph.input("image", 3), Conv2d(3, 5, 3, padding=1), ReLU(), Conv2d(5, 6, 3, padding=1))
+    x = graph.add("up", minisegnet.layers.ConvTranspose2d(6, 4, 2, stride=2), x)
+    graph.output("score", Conv2d(4, 2, 1), x).initialise(SEED).astype(np.float64)
+    x = images(2, 3, 7, 9)
+    choices = {
+        "body.0": ("columns", "winograd", "direct", "ordinary"),
+        "body.2": ("winograd", "direct", "ordinary"),
+        "up": ("stamps", "ordinary"),
+        "score": ("product", "direct", "ordinary"),
+    }
+    used = set()
+    for node, names in choices.items():
+        for name in names:
+            with Engine(graph, algorithms={node: name}) as engine:
+                check_gradients(graph, engine, x)
+                (step,) = (s for s in engine.plan(x.shape).steps if graph.nodes[node] in s.nodes)
+                used.add((node, step.algorithm))
+        assert len([algorithm for of, algorithm in used if of == node]) == len(names)
+    with pytest.raises(OptionError, match="cannot be computed by 'columns' here; what fits it is winograd, direct"):
+        Engine(graph, algorithms={"body.2": "columns"}).plan(x.shape)
+    with pytest.raises(OptionError, match=r"no convolution 'body\.1'"):
+        Engine(graph, algorithms={"body.1": "direct"})
+
+
+def test_a_graph_without_parameters_takes_any_float_type():
+    graph = Graph("only a ReLU")
+    graph.output("relu", ReLU(), graph.input("image", 2))
+    with Engine(graph) as engine:
+        for dtype in (np.float64, np.float32):
+            x = images(1, 2, 3, 5).astype(dtype)
+            assert np.array_equal(engine.predict(x), np.maximum(x, 0)) and engine.predict(x).dtype == dtype
 
 
 def test_errors():
