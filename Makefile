@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
+ROUNDS ?= 3
 
 # `python -m` rather than $(VENV)/bin/pytest, whose first line is the venv's path and has a length limit.
 RUN := $(VENV)/bin/python
@@ -35,9 +36,10 @@ lint: $(VENV)/lint.stamp
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 
-# All that needs no GPU.
-bench: $(VENV)/demo.stamp
-	@set -e; for benchmark in $(sort $(filter-out benchmarks/cuda_%,$(wildcard benchmarks/*.py))); do echo "== $$benchmark"; $(RUN) $$benchmark; done
+# All that needs no GPU, those beside PyTorch in ROUNDS rounds: hours at their own default of 15.
+bench: $(VENV)/bench.stamp
+	@set -e; for name in cpu_step cpu_operations cpu_pixels; do echo "== $$name"; $(RUN) benchmarks/$$name.py --rounds $(ROUNDS); done
+	@set -e; for name in cpu_endurance emulator_speed import_time; do echo "== $$name"; $(RUN) benchmarks/$$name.py; done
 
 kernels: $(VENV)/kernels.stamp
 	$(RUN) -m minisegnet.cuda.registers
@@ -96,6 +98,10 @@ $(VENV)/gpu.stamp: $(VENV)/venv.stamp setup.py
 	echo "$(PIP) --editable .[test,$$extra]"; \
 	$(PIP) --editable ".[test,$$extra]"
 	@touch $(VENV)/demo.stamp $(VENV)/test.stamp $@
+
+$(VENV)/bench.stamp: $(VENV)/venv.stamp setup.py
+	$(PIP) --editable '.[torch]'
+	@touch $(VENV)/demo.stamp $@
 
 $(VENV)/lint.stamp: $(VENV)/venv.stamp setup.py
 	$(PIP) --editable '.[lint]'
