@@ -10,44 +10,62 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minisegnet.engine.layout import clear_margin, tap
+from minisegnet.engine.layout import clear_margin
 from minisegnet.engine.scratch import Scratch
 from minisegnet.engine.value import Value
-
-Index = tuple[slice, int, slice]
-
 
 class Windows:
     """The windows of `large` that the pixels of `small` stand for; both are stored in the same even number of columns.
 
-    Rows of one image are (rows, m, T, C); two of the large one lie over each of the small one.
+    Rows of one image are (rows, m, T, C); two of the large one lie over each of the small one. Two neighbouring columns of
+    all tiles of the large image become one column of all its tiles, so that everything goes along whole rows of memory;
+    only then are those columns dealt out to the tiles of the small image, which are half as many.
     """
 
     def __init__(self, large: Value, small: Value, scratch: Scratch) -> None:
         self.large, self.small, self.scratch = large, small, scratch
-        left, right = (tap(small.m, 2, column, large.tiles, small.tiles) for column in (0, 1))
-        self.places: list[tuple[Index, list[Index]]] = []  # for each column of the small image's tiles
-        for s in range(small.m):
-            count = max(0, -(-(small.width - s) // small.m))
-            pixels = [
-                np.s_[row::2, column, tiles.start : tiles.start + 2 * count : 2]
-                for row in (0, 1)
-                for column, tiles, _ in (left[s], right[s])
-            ]
-            self.places.append((np.s_[:, s, :count], pixels))
+        self.pairs = small.m // 2
 
     def _array(self, name: str, shape: tuple[int, ...], dtype) -> np.ndarray:
         return self.scratch.array(f"windows: {name}", shape, dtype)
 
+    def _pixels(self, large: np.ndarray, pair: int) -> list[np.ndarray]:
+        """The four pixels (rows / 2, T, C) of the windows in a pair of columns, in row order."""
+        return [large[row::2, 2 * pair + column] for row in (0, 1) for column in (0, 1)]
+
+    def _dealt(self, small: np.ndarray, pair: int) -> Iterator[tuple[np.ndarray, slice]]:
+        """The columns of the small image that a pair of columns becomes: where they are, and of which tiles."""
+        for half in (0, 1):
+            tiles = min(len(range(half, self.large.tiles, 2)), self.small.tiles)
+            yield small[:, half * self.pairs + pair, :tiles], slice(half, half + 2 * tiles, 2)
+
+    def _deal(self, column: np.ndarray, small: np.ndarray, pair: int) -> None:
+        for there, tiles in self._dealt(small, pair):
+            np.copyto(there, column[:, tiles])
+
+    def _collected(self, name: str, small: np.ndarray, pair: int) -> np.ndarray:
+        """The opposite: one column of all tiles of the large image, from those of the small one; zero where none is."""
+        column = self._array(name, (len(small), self.large.tiles, small.shape[3]), small.dtype)
+        if self.large.tiles > 2 * self.small.tiles:
+            column[:, 2 * self.small.tiles :] = 0
+        for there, tiles in self._dealt(small, pair):
+            np.copyto(column[:, tiles], there)
+        return column
+
     def pool(self, large: np.ndarray, small: np.ndarray, winners: np.ndarray | None) -> None:
-        """small = the largest of each window; winners = the first pixel that holds it, or the first NaN."""
-        for here, pixels in self.places:
-            upper_left, upper_right, lower_left, lower_right = (large[pixel] for pixel in pixels)
-            largest = small[here]
-            upper, lower = (self._array(name, largest.shape, largest.dtype) for name in ("upper", "lower"))
+        """small = the largest of each window; winners = the first pixel that holds it, or the first NaN.
+
+        What lies beyond the small image is for the caller to clear.
+        """
+        for pair in range(self.pairs):
+            upper_left, upper_right, lower_left, lower_right = self._pixels(large, pair)
+            upper, lower, largest = (
+                self._array(name, upper_left.shape, large.dtype) for name in ("upper", "lower", "largest")
+            )
             np.maximum(upper_left, upper_right, out=upper)
             np.maximum(lower_left, lower_right, out=lower)
             np.maximum(upper, lower, out=largest)
+            self._deal(largest, small, pair)
             if winners is not None:
                 below = self._second_won("below", upper, largest)
                 right = self._second_won("right", upper_left, upper)
@@ -56,7 +74,7 @@ class Windows:
                 np.bitwise_and(right_below, below, out=right_below)
                 np.bitwise_xor(right, right_below, out=right)
                 np.left_shift(below, 1, out=below)
-                np.bitwise_or(below, right, out=winners[here])
+                self._deal(np.bitwise_or(below, right, out=right), winners, pair)
 
     def _second_won(self, name: str, first: np.ndarray, larger: np.ndarray) -> np.ndarray:
         """1 where the larger of two numbers is not the first, else 0; a NaN is larger than all, but not than a NaN."""
@@ -74,23 +92,23 @@ class Windows:
         windows = slice(start // 2, min((start + len(rows)) // 2, self.small.height))
         large = rows[: 2 * max(0, windows.stop - windows.start)]
         rows[len(large) :] = 0
-        for here, pixels in self.places if len(large) else ():
-            x, won = small[image, windows][here], winners[image, windows][here]
-            values = self._array("values", x.shape, x.dtype)
-            np.copyto(values, x)
-            for pixel, mask in zip(pixels, self._masks(won, x.dtype), strict=True):
-                np.bitwise_and(values.view(mask.dtype), mask, out=large[pixel].view(mask.dtype))
+        for pair in range(self.pairs) if len(large) else ():
+            values = self._collected("values", small[image, windows], pair)
+            won = self._collected("winner", winners[image, windows], pair)
+            for pixel, mask in zip(self._pixels(large, pair), self._masks(won, values.dtype), strict=True):
+                np.bitwise_and(values.view(mask.dtype), mask, out=pixel.view(mask.dtype))
         clear_margin(rows, start, self.large.height, min(2 * self.small.width, self.large.width))
 
     def gather(self, large: np.ndarray, winners: np.ndarray, small: np.ndarray) -> None:
         """The opposite, for rows of both: small = the pixel of each window that won."""
-        for here, pixels in self.places:
-            found = self._array("values", small[here].shape, small.dtype)
+        for pair in range(self.pairs):
+            won = self._collected("winner", winners, pair)
+            found = self._array("values", won.shape, large.dtype)
             found.fill(0)
-            for pixel, mask in zip(pixels, self._masks(winners[here], small.dtype), strict=True):
-                np.bitwise_and(large[pixel].view(mask.dtype), mask, out=mask)
+            for pixel, mask in zip(self._pixels(large, pair), self._masks(won, large.dtype), strict=True):
+                np.bitwise_and(pixel.view(mask.dtype), mask, out=mask)
                 np.bitwise_or(found.view(mask.dtype), mask, out=found.view(mask.dtype))
-            np.copyto(small[here], found)
+            self._deal(found, small, pair)
 
     def _masks(self, winners: np.ndarray, dtype: np.dtype) -> Iterator[np.ndarray]:
         """For each pixel of the windows, all bits set where it won."""
