@@ -14,9 +14,9 @@ import time
 import numpy as np
 
 from minisegnet.cuda import convolution, ladder
-from minisegnet.cuda.modules import kernel_folder
 from minisegnet.emulator import library
 from minisegnet.emulator.launch import cores
+from minisegnet.kernel_files import kernel_folder
 
 
 def seconds(call):

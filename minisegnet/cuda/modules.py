@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import minisegnet
 from minisegnet.cuda import arrays
 from minisegnet.cuda.signature import runs_on
 from minisegnet.errors import KernelError
+from minisegnet.kernel_files import kernel_folder
 
 # As NVRTC, nvcc and CuPy understand them. Fast approximations (--use_fast_math) stay off: results are held to NumPy's.
 # -lineinfo changes no instruction; compute-sanitizer and the profilers name lines of the .cu file by it.
@@ -22,14 +22,6 @@ OPTIONS = ("-std=c++17", "-lineinfo")
 ADDED_BY_CUPY = ("-ftz=true",)
 
 SHARED_WITHOUT_ASKING = 48 * 1024  # bytes of shared memory that a block has without the kernel being set up for more
-
-
-@cache
-def kernel_folder() -> Path:
-    """Where our .cu files lie: installed as minisegnet.kernels, in the checkout beside the package."""
-    package = Path(minisegnet.__file__).parent
-    installed = package / "kernels"
-    return installed if installed.is_dir() else package.parent / "kernels"
 
 
 def path_of(source: str | Path) -> Path:

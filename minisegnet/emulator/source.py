@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from minisegnet.cuda.modules import kernel_folder
 from minisegnet.errors import KernelError
+from minisegnet.kernel_files import kernel_folder
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+"([^"]+)"', re.MULTILINE)
 

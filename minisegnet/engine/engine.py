@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,8 +22,9 @@ from minisegnet.nodes import check_count, one_or_several
 from minisegnet.passes import check_gradient, check_input
 from minisegnet.shapes import Shape
 
-# How much memory may be asked for: pages are taken only where they are touched.
-ARENA = 2**40
+# How much memory is asked for, the first that the system gives: pages are taken only where they are touched, but not
+# every system lets one ask for more than it has.
+ARENAS = (2**40, 2**36, 2**34, 2**33, 2**32)
 PAGE = 4096
 # Plans kept: for training, for the last sizes predicted.
 PLANS = 4
@@ -82,13 +84,21 @@ class Engine:
         """The crew, and what belongs to the float type."""
         self._dtype = dtype
         self._plans.clear()
-        self._crew = Crew(self.workers, self._obey, ARENA if self.workers > 1 else 0)
+        self._crew = self._new_crew()
         self._shared = self._crew.arena
         self._own = reserve(0, shared=False)
         if self._crew.count > 1:
             for layer in self._layers():
                 layer.rebind(shared)  # what lies there already stays as it is
         self._arrays = self._arrays_now()
+
+    def _new_crew(self) -> Crew:
+        if self.workers == 1:
+            return Crew(1, self._obey, 0)
+        for size in ARENAS[:-1]:
+            with suppress(MemoryError):
+                return Crew(self.workers, self._obey, size)
+        return Crew(self.workers, self._obey, ARENAS[-1])
 
     # ------------------------------------------------------------------------------------------------ for the user
 
@@ -226,6 +236,12 @@ class Engine:
         self._plans[key] = plan  # the last used at the end
         if self._crew.count > 1 and not plan.worker.apart:
             begin = -(-plan.shared_nbytes // PAGE) * PAGE  # of what is behind the lasting values
+            if begin + plan.own_nbytes > self._crew.arena.size:
+                raise MemoryError(
+                    f"{self.graph.name} needs {(begin + plan.own_nbytes) / 1e9:.1f} GB for inputs of "
+                    f"{', '.join(map(str, key.shapes))}, and the system gives workers {self._crew.arena.size / 1e9:.1f} GB "
+                    "to share: use a smaller batch, or one worker"
+                )
             plan.settle(self._crew.arena[: plan.shared_nbytes], self._crew.arena[begin:])
             return plan
         if self._own.size < plan.own_nbytes:

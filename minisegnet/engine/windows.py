@@ -14,12 +14,13 @@ from minisegnet.engine.layout import clear_margin
 from minisegnet.engine.scratch import Scratch
 from minisegnet.engine.value import Value
 
+
 class Windows:
     """The windows of `large` that the pixels of `small` stand for; both are stored in the same even number of columns.
 
-    Rows of one image are (rows, m, T, C); two of the large one lie over each of the small one. Two neighbouring columns of
-    all tiles of the large image become one column of all its tiles, so that everything goes along whole rows of memory;
-    only then are those columns dealt out to the tiles of the small image, which are half as many.
+    Rows of one image are (rows, m, T, C); two of the large one lie over each of the small one. Two neighbouring columns
+    of all tiles of the large image become one column of all its tiles, so that everything goes along whole rows of
+    memory; only then are those columns dealt out to the tiles of the small image, which are half as many.
     """
 
     def __init__(self, large: Value, small: Value, scratch: Scratch) -> None:
