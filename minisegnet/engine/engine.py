@@ -237,10 +237,10 @@ class Engine:
         if self._crew.count > 1 and not plan.worker.apart:
             begin = -(-plan.shared_nbytes // PAGE) * PAGE  # of what is behind the lasting values
             if begin + plan.own_nbytes > self._crew.arena.size:
+                needed, given = (begin + plan.own_nbytes) / 1e9, self._crew.arena.size / 1e9
                 raise MemoryError(
-                    f"{self.graph.name} needs {(begin + plan.own_nbytes) / 1e9:.1f} GB for inputs of "
-                    f"{', '.join(map(str, key.shapes))}, and the system gives workers {self._crew.arena.size / 1e9:.1f} GB "
-                    "to share: use a smaller batch, or one worker"
+                    f"{self.graph.name} needs {needed:.1f} GB for inputs of {', '.join(map(str, key.shapes))}, and the "
+                    f"system gives workers {given:.1f} GB to share: use a smaller batch, or one worker"
                 )
             plan.settle(self._crew.arena[: plan.shared_nbytes], self._crew.arena[begin:])
             return plan
