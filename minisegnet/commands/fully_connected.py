@@ -8,7 +8,7 @@ examples:
 2. A fully connected head loses where things are: it is tested on shapes that were moved.
 3. A small filter in its place costs far less.
 
-Trains four small networks, in about two minutes on two cores. DIR gets slide.png, shift.png and the four runs.
+Trains four small networks, in little more than a minute on one core. DIR gets slide.png, shift.png and the four runs.
 """
 
 from __future__ import annotations

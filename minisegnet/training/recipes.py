@@ -53,7 +53,7 @@ DATA: dict[str, TrainingRecipe] = {
     # 1464 photographs of all sizes; the border of objects is ignored.
     "voc": TrainingRecipe(crop=224, augment=STREET, epochs=30, schedule="poly", warm_up=200),
     # 24 slices: what results/isbi2012 was made with.
-    "isbi": TrainingRecipe(crop=256, augment=TISSUE, epochs=350, lr=0.002, warm_up=50),
+    "isbi": TrainingRecipe(batch_size=3, crop=256, augment=TISSUE, epochs=525, lr=0.002, warm_up=50),
     # Of one's own: crops make one size of many.
     "folder": TrainingRecipe(crop=160, augment=STREET, warm_up=50),
 }
