@@ -1,6 +1,7 @@
 """What the tests share: the backend that each runs on, how close is close, and the marker for PyTorch's."""
 
 import importlib.util
+import signal
 from contextlib import nullcontext, suppress
 
 import numpy as np
@@ -122,6 +123,12 @@ def widened(result, dtype):
 def computed_in(dtype):
     """The float type that arrays of `dtype` are computed in by the backend of this test."""
     return "float32" if _kernels_compute else dtype
+
+
+def pytest_configure(config):
+    # A shell that runs the tests in the background lets them ignore Ctrl-C, which some of them send.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item):

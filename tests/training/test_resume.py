@@ -11,6 +11,7 @@ import pytest
 import tiny_run
 from tiny_run import TinyLoader, tiny_graph, tiny_trainer
 
+from minisegnet.engine.engine import Engine
 from minisegnet.layers import CrossEntropyLoss
 from minisegnet.training import load_checkpoint
 from minisegnet.training.interrupts import interrupts_held
@@ -70,16 +71,18 @@ def interrupted_in(place, number, folder, monkeypatch):
     graph, loss, loader = tiny_graph(), CrossEntropyLoss(ignore_index=255), TinyLoader()
     options = {"predict": tiny_run.predict, "loss": loss, "loader": loader}
     if place == "forward pass":
-        graph.forward = Interrupting(graph.forward, number)
-    elif place == "update":
-        loss.backward = Interrupting(loss.backward, number)
+        step = Interrupting(Engine.step, number)
+        monkeypatch.setattr(Engine, "step", lambda engine, *batch: step(engine, *batch))
     elif place == "loading":
         loader.sample = Interrupting(loader.sample, number)
     elif place == "validation":
         options["predict"] = Interrupting(tiny_run.predict, number)
     elif place == "saving":
         monkeypatch.setattr(os, "replace", Interrupting(os.replace, number))
-    return tiny_trainer(folder, graph, resume_hint="minisegnet train --resume here", **options)
+    trainer = tiny_trainer(folder, graph, resume_hint="minisegnet train --resume here", **options)
+    if place == "update":
+        trainer.optimiser.step = Interrupting(trainer.optimiser.step, number)
+    return trainer
 
 
 @pytest.mark.parametrize(
