@@ -18,8 +18,9 @@ from minisegnet.engine.winograd import transform_data, transform_outputs, transf
 from minisegnet.engine.worker import Worker
 from minisegnet.layers import BatchNorm2d, Conv2d, ConvTranspose2d
 
-# Bytes of transformed data in a block, so that they, what they become and the kernels' share the second-level cache.
-BLOCK_BYTES = 2400000
+# Bytes of transformed data in a block: few calls for many tiles, and yet all of a block in the third-level cache, which
+# several workers share.
+BLOCK_BYTES, BLOCK_BYTES_OF_SEVERAL = 2_400_000, 1_200_000
 # A product of fewer tiles than this, or than half the channels, is not worth reading the kernels for.
 FEWEST_TILES = 64
 
@@ -56,7 +57,8 @@ class WinogradConvolution(Step):
         widest = max(output.channels, *(reader.value.channels for reader in readers))
         bytes_a_row = self.t.tile**2 * self.tiles * widest * self.parts * worker.dtype.itemsize
         fewest = max(FEWEST_TILES, widest // 2)
-        self.rows_at_once = max(-(-fewest // self.tiles), BLOCK_BYTES // bytes_a_row)
+        block = BLOCK_BYTES if worker.team == 1 else BLOCK_BYTES_OF_SEVERAL
+        self.rows_at_once = max(-(-fewest // self.tiles), block // bytes_a_row)
         self.bands = share(output.shape[0], output.tile_rows, worker.rank, worker.count)
         self.bands_back = share(first.shape[0], first.tile_rows, worker.rank, worker.count)
 
