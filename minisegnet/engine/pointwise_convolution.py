@@ -19,7 +19,7 @@ BLOCK = 2**17  # values of a block's larger side
 class ProductConvolution(Step):
     """A convolution whose every pixel is one row of a product; what a pixel becomes is for the subclass to say.
 
-    weight_matrix   (C_in, values that a pixel becomes)
+    becomes   how many values a pixel becomes
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class ProductConvolution(Step):
         return [] if self.finish.before is self.output else [self.finish.before]
 
     def matrix(self) -> np.ndarray:
+        """The weight as (C_in, becomes)."""
         raise NotImplementedError
 
     def put(self, band: Band, products: np.ndarray) -> None:
