@@ -39,7 +39,7 @@ from minisegnet.nodes import Handle
 from minisegnet.summary import node_costs
 from minisegnet.trained import normalised
 from minisegnet.training import Adam, Cosine, Trainer, WarmUp
-from minisegnet.training.loop import centre
+from minisegnet.training.trainer import centre
 
 SIZE = 32  # side of the images that are classified, in pixels
 MEAN, STD = [0.5] * 3, [0.25] * 3

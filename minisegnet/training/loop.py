@@ -1,77 +1,75 @@
-"""The training loop."""
+"""The training loop: what every run does, whatever its network learns."""
 
 from __future__ import annotations
 
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minisegnet import checks, functional
-from minisegnet.backends import backend_in_force
+from minisegnet import checks
 from minisegnet.cuda.arrays import to_host
-from minisegnet.data.sample import Batch, Dataset
-from minisegnet.engine.engine import Engine, can_fuse
-from minisegnet.errors import CheckpointError, DataError, MinisegnetError, OptionError, ShapeError, WorkerError
-from minisegnet.graph import Graph
-from minisegnet.layers import CrossEntropyLoss
-from minisegnet.layers.base import Layer
-from minisegnet.metrics import ConfusionMatrix
+from minisegnet.errors import CheckpointError, DataError, MinisegnetError, OptionError, WorkerError
 from minisegnet.training.checkpoint import as_json, save_checkpoint
-from minisegnet.training.evaluation import Predict, count, predictions
 from minisegnet.training.interrupts import interrupts_held
 from minisegnet.training.optimisers import Optimiser
-from minisegnet.training.pictures import draw_curves, draw_panel
+from minisegnet.training.pictures import draw_curves
 from minisegnet.training.progress import Progress
 from minisegnet.training.run_folder import RunFolder
 from minisegnet.training.schedules import Schedule
 
-PANEL_IMAGES = 4
 
+class TrainingLoop:
+    """Steps, validations, checkpoints and pictures of a run, which can be interrupted, killed and resumed.
 
-class Trainer:
-    """Trains a graph, keeping everything that a run needs to be understood, and to go on, in one folder.
+    What the network learns from a batch, and how it is scored, is a subclass's: see `Trainer` for classes of pixels,
+    `DetectorTrainer` for instances. It says
 
-    graph             maps images (N, C, H, W) to scores (N, num_classes, h, w); where h < H (valid convolutions) the
-                      labels are cropped to the centre; a classifier's (N, num_classes) learn the middle pixel's label
-    loss              a layer: loss.forward(scores, labels), also given pixel_weight where batches have it
+    SCORE, SCORES         the score that picks best.npz, as (column, words), and the columns of validation.csv
+    PARTS                 the columns that log.csv has behind its own: parts of the loss
+    engaged()             a context in which the network computes as fast as it can, for the whole run
+    losses_of(batch)      the loss and its parts; adds the gradients to the network's
+    scores(draw)          the columns of a validation, the panel drawn if asked for; None without validation
+    told()                what else must be equal for a run to be resumed
+
+    network           what is trained: a Graph, or what can be asked the same (a Detector)
     loader            len(loader) batches an epoch; loader.epoch(number, start) gives them from batch `start` on
-    optimiser         of graph.parameters, made after `graph.to`: loss and optimiser compute where the graph does
+    optimiser         of network.parameters, made after `network.to`
     schedule          step -> learning rate, see `training.schedules`
     folder            see `RunFolder` for the files in it
     epochs, steps     the length of the run: one of the two
-    validation        a data set; after every `validate_every` epochs, and at the end, its mean IoU picks best.npz
-    predict           how a validation image is predicted, see `training.evaluation.predictions`
-    checkpoint_every  steps between checkpoints; there is one after every `validate_every` epochs besides
+    validate_every    epochs between validations; there is one at the end besides
+    checkpoint_every  steps between checkpoints; there is one after every validation besides
     panel_every       validations between panels (the first and the last always give one)
     metadata          stored in every checkpoint: what it takes to use the network (model and arguments, classes,
                       normalisation, ...), as JSON. It counts among the settings that must be equal to resume a run,
                       which the length does not. The names network, run and settings are taken
-    seed              of the dropout masks
+    seed              of what a step draws: dropout's masks, a detector's samples
     resume_hint       the command to print when Ctrl-C stops the run
     progress          show the progress bar
     pictures          draw curves and panels
-    engine            train and predict by `engine.Engine`, where the graph lies on the CPU; False: layer by layer
-    workers           processes that the engine shares each batch among; None takes as many as BLAS has threads
 
     A run that was stopped or killed at any moment and is resumed makes the same losses and weights, bit for bit, as one
     that was not (on the same machine, with as many workers). For that, no random generator lives on from step to step:
-    the loader's order and augmentation are functions of (its seed, epoch, sample), dropout's masks of (seed, step),
+    the loader's order and augmentation are functions of (its seed, epoch, sample), what a step draws of (seed, step),
     the learning rate of the step. A checkpoint therefore holds the weights, buffers and optimiser state, and as
     position, which stands for all generators, the step and the seeds.
 
     Raises OptionError or DataError for arguments that allow no run.
     """
 
+    SCORE = ("score", "score")
+    SCORES: tuple[str, ...] = ()
+    PARTS: tuple[str, ...] = ()
+
     def __init__(
         self,
-        graph: Graph,
-        loss: Layer,
+        network: Any,
         loader: Any,
         optimiser: Optimiser,
         schedule: Schedule,
@@ -79,8 +77,6 @@ class Trainer:
         *,
         epochs: int | None = None,
         steps: int | None = None,
-        validation: Dataset | None = None,
-        predict: Predict | None = None,
         validate_every: int = 1,
         checkpoint_every: int = 200,
         panel_every: int = 5,
@@ -89,39 +85,43 @@ class Trainer:
         resume_hint: str = "",
         progress: bool = True,
         pictures: bool = True,
-        engine: bool = True,
-        workers: int | None = None,
     ) -> None:
+        name = type(self).__name__
         if (epochs is None) == (steps is None):
-            raise OptionError("Trainer: give the length of the run as either epochs or steps")
-        checks.positive("Trainer", **({"steps": steps} if epochs is None else {"epochs": epochs}))
-        checks.positive(
-            "Trainer", validate_every=validate_every, checkpoint_every=checkpoint_every, panel_every=panel_every
-        )
+            raise OptionError(f"{name}: give the length of the run as either epochs or steps")
+        checks.positive(name, **({"steps": steps} if epochs is None else {"epochs": epochs}))
+        checks.positive(name, validate_every=validate_every, checkpoint_every=checkpoint_every, panel_every=panel_every)
         if len(loader) == 0:
             raise DataError("the loader has no batch: its data set is empty, or smaller than a batch with drop_last")
-        if validation is not None and len(validation) == 0:
-            raise DataError("the validation data set is empty; give one with images, or None to train without")
-        self.graph, self.loss, self.loader, self.optimiser, self.schedule = graph, loss, loader, optimiser, schedule
-        self.folder = RunFolder(folder)
+        self.network, self.loader, self.optimiser, self.schedule = network, loader, optimiser, schedule
+        self.folder = RunFolder(folder, self.PARTS, self.SCORES)
         self.steps = steps if steps is not None else len(loader) * (epochs or 0)
-        self.validation, self.predict, self.validate_every = validation, predict, validate_every
-        self.checkpoint_every, self.panel_every = checkpoint_every, panel_every
+        self.validate_every, self.checkpoint_every, self.panel_every = validate_every, checkpoint_every, panel_every
         self.metadata, self.seed, self.resume_hint = dict(metadata or {}), seed, resume_hint
-        if graph.device == "cuda":
-            self.loss.rebind(graph.placed)  # its class weights
         self.progress, self.pictures = progress, pictures
-        self.engine, self.workers = engine, workers
 
         self.step = 0  # steps done: the weights are those after so many updates
         self.validated = 0  # the step of the last validation
-        self.best: float | None = None  # the best validation mean IoU so far
-        self.confusion: ConfusionMatrix | None = None  # of the last validation in this process
+        self.best: float | None = None  # the best score so far
+
+    # ----------------------------------------------------------------------------------------------- a subclass's
+
+    def engaged(self) -> AbstractContextManager:
+        raise NotImplementedError
+
+    def losses_of(self, batch: Any) -> tuple[float, dict[str, float]]:
+        raise NotImplementedError
+
+    def scores(self, draw: bool) -> dict[str, float] | None:
+        raise NotImplementedError
+
+    def told(self) -> dict[str, Any]:
+        raise NotImplementedError
 
     # -------------------------------------------------------------------------------------------- the loop itself
 
     def fit(self, resume: bool = False, overwrite: bool = False) -> float | None:
-        """Train to the end of the run, and return the best validation mean IoU (None without validation).
+        """Train to the end of the run, and return the best score (None without validation).
 
         resume     go on from the folder's last checkpoint; from the beginning if there is none yet
         overwrite  discard the run that is in the folder
@@ -133,12 +133,12 @@ class Trainer:
         last checkpoint stays as it was.
         """
         self._begin(resume, overwrite)
-        with self._engine_made() as self._engine, self.graph.accelerated(self._engine):
+        with self.engaged():
             return self._fit()
 
     def _fit(self) -> float | None:
         try:
-            with Progress(self.steps, self.step, self.progress) as progress:
+            with Progress(self.steps, self.step, self.progress, self.SCORE[1]) as progress:
                 while True:
                     if self._validation_is_due():
                         self._validate()
@@ -148,10 +148,12 @@ class Trainer:
                     started = time.perf_counter()
                     for batch in self.loader.epoch(epoch, batches_done):
                         with interrupts_held():
-                            with self.graph.computing():
-                                lr, loss = self._update(batch)
+                            with self.network.computing():
+                                lr, loss, parts = self._update(batch)
                             seconds = time.perf_counter() - started
-                            self.folder.log.append(self.step, epoch + 1, lr, loss, seconds)
+                            self.folder.log.append(
+                                self.step, epoch + 1, lr, loss, seconds, *(parts[name] for name in self.PARTS)
+                            )
                         progress.advance(loss, lr, len(batch.images), seconds, self.best)
                         if self.step % self.checkpoint_every == 0:
                             self._save()
@@ -164,61 +166,28 @@ class Trainer:
             print(f"  {self.resume_hint or 'trainer.fit(resume=True)'}")
             raise
         except WorkerError:
-            for name, buffer in self.graph.buffers.items():  # a step that was not finished may have moved them
+            for name, buffer in self.network.buffers.items():  # a step that was not finished may have moved them
                 buffer[...] = self._buffers_before[name]
             self._save()
             print(f"\nA worker failed at step {self.step + 1}; {self.folder.last} holds everything before. Go on with:")
             print(f"  {self.resume_hint or 'trainer.fit(resume=True)'}")
             raise
 
-    @contextmanager
-    def _engine_made(self) -> Iterator[Engine | None]:
-        """The engine to train with, as long as the run lasts; None where it is not wanted or cannot be."""
-        if not self.engine or self.graph.device != "cpu" or backend_in_force() != "numpy":
-            yield None
-            return
-        fused = self.loss if isinstance(self.loss, CrossEntropyLoss) and can_fuse(self.loss, self.graph) else None
-        with Engine(self.graph, fused, self.workers) as engine:
-            yield engine
-
-    def _update(self, batch: Batch) -> tuple[float, float]:
-        """One step: loss, gradients, update. Returns the learning rate and the loss."""
+    def _update(self, batch: Any) -> tuple[float, float, dict[str, float]]:
+        """One step: loss, gradients, update. Returns the learning rate, the loss and its parts."""
         lr = float(self.schedule(self.step))
-        self.graph.train()
-        self.graph.reseed(mixed(self.seed, self.step))
-        self.graph.zero_grad()
-        value = self._step_by_layers(batch) if self._engine is None else self._step_by_engine(self._engine, batch)
+        self.network.train()
+        self.network.reseed(mixed(self.seed, self.step))
+        self.network.zero_grad()
+        self._buffers_before = {name: buffer.copy() for name, buffer in self.network.buffers.items()}
+        loss, parts = self.losses_of(batch)
         self.optimiser.lr = lr
         self.optimiser.step()
         self.step += 1
-        return lr, value
+        return lr, loss, parts
 
-    def _step_by_layers(self, batch: Batch) -> float:
-        """The loss of a batch, and the parameters' gradients, layer by layer."""
-        scores = self.graph.forward(self.graph.placed(batch.images))
-        targets = [self.graph.placed(target) for target in targets_of(batch, scores.shape)]
-        loss, cache = self.loss.forward(scores, *targets)
-        value = float(to_host(loss))  # all that a step copies back from a device
-        if not np.isfinite(value):
-            functional.check_labels(cache)
-        self._check_loss(value, batch)
-        self.graph.backward(self.loss.backward(1.0, cache), to_inputs=False)
-        return value
-
-    def _step_by_engine(self, engine: Engine, batch: Batch) -> float:
-        """The same by the engine, in one go where it computes the loss as well."""
-        self._buffers_before = {name: buffer.copy() for name, buffer in self.graph.buffers.items()}
-        if engine.loss is not None:
-            value = engine.step(batch.images, *targets_of(batch, self.graph.output_shape(batch.images.shape)))
-            self._check_loss(value, batch)
-            return value
-        scores = engine.forward(batch.images)
-        loss, cache = self.loss.forward(scores, *targets_of(batch, scores.shape))
-        self._check_loss(float(loss), batch)
-        engine.backward(self.loss.backward(1.0, cache))
-        return float(loss)
-
-    def _check_loss(self, value: float, batch: Batch) -> None:
+    def check_loss(self, value: float, batch: Any) -> None:
+        """Raise MinisegnetError, with what may be the matter, for a loss that is NaN or infinite."""
         if not np.isfinite(value):
             lr = float(self.schedule(self.step))
             raise MinisegnetError(
@@ -237,34 +206,20 @@ class Trainer:
     def _validate(self) -> None:
         """Score the validation data, draw the pictures, save the best weights and the checkpoint."""
         number = -(-self.step // (len(self.loader) * self.validate_every))
-        if self.validation is not None:
-            self.confusion, shown = self._evaluate(self.validation)
-            if self.pictures and (number == 1 or number % self.panel_every == 0 or self.step >= self.steps):
-                samples, predicted = zip(*shown, strict=True)
-                v = self.validation
-                draw_panel(samples, predicted, v.palette, self.folder.panel, v.classes, v.ignore_index)
+        draw = self.pictures and (number == 1 or number % self.panel_every == 0 or self.step >= self.steps)
+        scores = self.scores(draw)
         with interrupts_held():
-            if self.confusion is not None:
-                scores = [getattr(self.confusion, name) for name in self.folder.validation.columns[2:]]
-                self.folder.validation.append(self.step, -(-self.step // len(self.loader)), *scores)
-                if self.best is None or np.isnan(self.best) or self.confusion.mean_iou > self.best:
-                    self.best = self.confusion.mean_iou
-                    save_checkpoint(self.folder.best, prefixed("model", self.graph.arrays()), self._told())
+            if scores is not None:
+                row = [scores[name] for name in self.SCORES]
+                self.folder.validation.append(self.step, -(-self.step // len(self.loader)), *row)
+                score = scores[self.SCORE[0]]
+                if self.best is None or np.isnan(self.best) or score > self.best:
+                    self.best = score
+                    save_checkpoint(self.folder.best, prefixed("model", self.network.arrays()), self._metadata())
             self.validated = self.step
             self._save()
         if self.pictures:
-            draw_curves(self.folder.log.read(), self.folder.validation.read(), self.folder.curves)
-
-    def _evaluate(self, dataset: Dataset) -> tuple[ConfusionMatrix, list[tuple]]:
-        """The confusion matrix, and a few samples spread over the data set with their predictions."""
-        confusion, shown = ConfusionMatrix(len(dataset.classes), dataset.ignore_index), []
-        chosen = set(np.linspace(0, len(dataset) - 1, PANEL_IMAGES).round().astype(int).tolist())
-        for i, (sample, probabilities) in enumerate(predictions(self.graph, dataset, self.predict)):
-            predicted = probabilities.argmax(axis=0)
-            count(confusion, sample, predicted)
-            if i in chosen:
-                shown.append((sample, predicted))
-        return confusion, shown
+            draw_curves(self.folder.log.read(), self.folder.validation.read(), self.folder.curves, self.SCORE)
 
     # ------------------------------------------------------------------------------------ beginning, saving, resuming
 
@@ -282,7 +237,7 @@ class Trainer:
 
     def _save(self) -> None:
         """Write last.npz, after the tables' rows that belong to it."""
-        arrays = prefixed("model", self.graph.arrays()) | prefixed("optimiser", self.optimiser.state)
+        arrays = prefixed("model", self.network.arrays()) | prefixed("optimiser", self.optimiser.state)
         for name, array in arrays.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise MinisegnetError(
@@ -291,14 +246,14 @@ class Trainer:
                 )
         self.folder.log.sync()
         self.folder.validation.sync()
-        save_checkpoint(self.folder.last, arrays, self._told())
+        save_checkpoint(self.folder.last, arrays, self._metadata())
 
     def _restore(self, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
-        load_model(self.graph, arrays, metadata, self.folder.last)
+        load_model(self.network, arrays, metadata, self.folder.last)
         try:
             self.optimiser.load_state_dict(without_prefix("optimiser", arrays))
             run = metadata["run"]
-            self.step, self.validated, self.best = run["step"], run["validated"], run["best_mean_iou"]
+            self.step, self.validated, self.best = run["step"], run["validated"], run[f"best_{self.SCORE[0]}"]
         except (CheckpointError, KeyError) as problem:
             raise CheckpointError(f"{self.folder.last} cannot be resumed: {problem}") from problem
 
@@ -306,8 +261,8 @@ class Trainer:
         """What must be equal for a run to be resumed, as JSON keeps it."""
         loader = {name: getattr(self.loader, name, None) for name in ("batch_size", "shuffle", "seed", "drop_last")}
         settings = {
-            "network": self.graph.name,
-            "loss": self.loss.describe(),
+            "network": self.network.name,
+            **self.told(),
             "optimiser": repr(self.optimiser),
             "schedule": repr(self.schedule),
             "seed": self.seed,
@@ -317,28 +272,26 @@ class Trainer:
         # A function's address, which its repr tells, differs from run to run.
         return json.loads(re.sub(r" at 0x[0-9a-fA-F]+", "", as_json(settings)))
 
-    def _told(self) -> dict[str, Any]:
+    def _metadata(self) -> dict[str, Any]:
         """A checkpoint's metadata."""
-        position = {"step": self.step, "validated": self.validated, "best_mean_iou": self.best}
-        return {"network": self.graph.name, **self.metadata, "run": position, "settings": self._settings()}
+        position = {"step": self.step, "validated": self.validated, f"best_{self.SCORE[0]}": self.best}
+        return {"network": self.network.name, **self.metadata, "run": position, "settings": self._settings()}
 
     def _kept(self) -> str:
         return f"{self.folder.last} keeps the last checkpoint" if self.folder.last.exists() else "Nothing was saved yet"
 
 
-def load_model(
-    graph: Graph, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any], path: str | Path
-) -> None:
-    """Fill a graph with the weights and buffers of a loaded checkpoint, last.npz or best.npz.
+def load_model(network: Any, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any], path: str | Path) -> None:
+    """Fill a network with the weights and buffers of a loaded checkpoint, last.npz or best.npz.
 
     Raises CheckpointError for one of another model, naming both and the arrays that do not fit.
     """
     try:
-        graph.load_state_dict(without_prefix("model", arrays))
+        network.load_state_dict(without_prefix("model", arrays))
     except CheckpointError as problem:
         there = metadata.get("model", metadata.get("network", "a network without a name"))
         raise CheckpointError(
-            f"{path} is a checkpoint of {there}, and this network is {graph.name}: {problem}"
+            f"{path} is a checkpoint of {there}, and this network is {network.name}: {problem}"
         ) from None
 
 
@@ -355,26 +308,3 @@ def without_prefix(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, n
 def mixed(seed: int, step: int) -> int:
     """A seed of 64 bits from two numbers, such that neighbouring steps have nothing in common."""
     return int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0])
-
-
-def targets_of(batch: Batch, scores: tuple[int, ...]) -> list[np.ndarray]:
-    """Labels, and pixel weights where the batch has them, of the scores' height and width."""
-    targets = [batch.labels] if batch.pixel_weight is None else [batch.labels, batch.pixel_weight]
-    return [centre(target, scores[2:]) for target in targets]
-
-
-def centre(array: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """The middle of (N, H, W), of `size`; an odd pixel more is left below and on the right.
-
-    Size () is the middle pixel alone, (N,). Raises ShapeError if the array is smaller than the size.
-    """
-    if not size:
-        return centre(array, (1, 1))[:, 0, 0]
-    spare = [have - wanted for have, wanted in zip(array.shape[1:], size, strict=True)]
-    if min(spare) < 0:
-        raise ShapeError(
-            f"the network's output is {size[0]} x {size[1]}, larger than the labels, {array.shape[1]} x "
-            f"{array.shape[2]}: end it at the images' size or below"
-        )
-    top, left = (side // 2 for side in spare)
-    return array[:, top : top + size[0], left : left + size[1]]

@@ -21,17 +21,24 @@ IGNORED, WRONG = (150, 150, 150), (214, 39, 40)
 LEGEND_COLUMNS = 6
 
 
-def draw_curves(log: Mapping[str, np.ndarray], validation: Mapping[str, np.ndarray], path: str | Path) -> None:
-    """Draw loss, learning rate and validation mean IoU over the steps of a run, as a PNG.
+def draw_curves(
+    log: Mapping[str, np.ndarray],
+    validation: Mapping[str, np.ndarray],
+    path: str | Path,
+    score: tuple[str, str] = ("mean_iou", "mean IoU"),
+) -> None:
+    """Draw loss, learning rate and validation score over the steps of a run, as a PNG.
 
     log         columns "step", "loss", "lr"
-    validation  columns "step", "mean_iou"; may be empty
+    validation  columns "step" and the score's; may be empty
+    score       the score's column, and what it is called
     """
     from matplotlib.figure import Figure
 
-    scored = np.isfinite(validation["mean_iou"])
-    rows = ["loss", "mean_iou", "lr"] if scored.any() else ["loss", "lr"]
-    heights = {"loss": 3, "mean_iou": 3, "lr": 1.4}
+    column, words = score
+    scored = np.isfinite(validation[column])
+    rows = ["loss", "score", "lr"] if scored.any() else ["loss", "lr"]
+    heights = {"loss": 3, "score": 3, "lr": 1.4}
     height = 0.85 * sum(heights[row] for row in rows)
     figure = Figure(figsize=(8, height))
     # Margins by hand: matplotlib's layout engines take as long as the drawing, which is done after every validation.
@@ -41,7 +48,7 @@ def draw_curves(log: Mapping[str, np.ndarray], validation: Mapping[str, np.ndarr
 
     _draw_loss(axes["loss"], log["step"], log["loss"])
     if scored.any():
-        _draw_scores(axes["mean_iou"], validation["step"][scored], validation["mean_iou"][scored])
+        _draw_scores(axes["score"], validation["step"][scored], validation[column][scored], words)
     axes["lr"].plot(log["step"], log["lr"], color=INK, linewidth=1.3)
     axes["lr"].set_ylim(0, 1.1 * max(log["lr"], default=0) or 1)
     axes["lr"].set_ylabel("learning rate")
@@ -70,14 +77,14 @@ def _draw_loss(ax: Axes, steps: np.ndarray, losses: np.ndarray) -> None:
     ax.legend(frameon=False, fontsize=9, loc="upper right")
 
 
-def _draw_scores(ax: Axes, steps: np.ndarray, scores: np.ndarray) -> None:
-    """The mean IoU of each validation, the best one marked."""
+def _draw_scores(ax: Axes, steps: np.ndarray, scores: np.ndarray, words: str) -> None:
+    """The score of each validation, the best one marked."""
     best = int(scores.argmax())
     label = f"best: {scores[best]:.4f} at step {int(steps[best])}"
     ax.plot(steps, scores, color=GREEN, marker="o", markersize=3, linewidth=1.5)
     ax.plot(steps[best], scores[best], "o", color=ORANGE, label=label)
     ax.set_ylim(0, 1)
-    ax.set_ylabel("validation mean IoU")
+    ax.set_ylabel(f"validation {words}")
     ax.legend(frameon=False, fontsize=9, loc="lower right")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +21,21 @@ class RunFolder:
 
     run.json         its settings, written before the first step
     last.npz         the checkpoint to go on from
-    best.npz         the weights with the best validation mean IoU, and the metadata
-    log.csv          step, epoch, lr, loss, seconds: a row for each step (steps and epochs counted from 1)
+    best.npz         the weights with the best validation score, and the metadata
+    log.csv          step, epoch, lr, loss, seconds, and the loss's parts: a row for each step (both counted from 1)
     validation.csv   step, epoch, and the scores of each validation
     curves.png       both tables as curves
     panel.png        image, truth, prediction and error of a few validation images
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, parts: Sequence[str] = (), scores: Sequence[str] = ()) -> None:
         self.path = Path(path)
         self.settings = self.path / "run.json"
         self.last = self.path / "last.npz"
         self.best = self.path / "best.npz"
         self.curves = self.path / "curves.png"
         self.panel = self.path / "panel.png"
-        self.log = Table(self.path / "log.csv", ("step", "epoch", "lr", "loss", "seconds"))
-        scores = ("pixel_accuracy", "mean_accuracy", "mean_iou", "frequency_weighted_iou", "mean_dice")
+        self.log = Table(self.path / "log.csv", ("step", "epoch", "lr", "loss", "seconds", *parts))
         self.validation = Table(self.path / "validation.csv", ("step", "epoch", *scores))
 
     def open(self, settings: dict[str, Any], resume: bool, overwrite: bool) -> Checkpoint | None:

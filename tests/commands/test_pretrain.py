@@ -12,7 +12,7 @@ from minisegnet.data.shape_classes import ShapeClasses
 from minisegnet.interop import load_pretrained
 from minisegnet.trained import load_trained
 from minisegnet.training import load_checkpoint
-from minisegnet.training.loop import centre
+from minisegnet.training.trainer import centre
 
 TINY = ["--size", "16", "--batch-size", "4", "--threads", "1"]
 

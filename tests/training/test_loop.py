@@ -11,7 +11,8 @@ from minisegnet.errors import CheckpointError, DataError, MinisegnetError, Optio
 from minisegnet.graph import Graph
 from minisegnet.layers import Conv2d, CrossEntropyLoss, DiceLoss
 from minisegnet.training import SGD, Constant, Poly, evaluate, load_checkpoint, load_model
-from minisegnet.training.loop import centre, mixed
+from minisegnet.training.loop import mixed
+from minisegnet.training.trainer import centre
 
 
 def rows(path):
@@ -243,8 +244,6 @@ def test_checkpoint_of_another_model_is_named_both_ways(tmp_path):
         assert told in str(caught.value)
     for name, array in graph.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
-
-
 
 
 @pytest.mark.parametrize(
