@@ -8,11 +8,10 @@ from itertools import product
 
 import numpy as np
 
-from minisegnet.engine.finish import Finish
+from minisegnet.engine.convolution_step import ConvolutionStep
 from minisegnet.engine.kernels import Kernels
 from minisegnet.engine.products import multiply
 from minisegnet.engine.sharing import Band, blocks, share
-from minisegnet.engine.step import Step
 from minisegnet.engine.value import Reader, Value, load
 from minisegnet.engine.winograd import transform_data, transform_outputs, transform_products
 from minisegnet.engine.worker import Worker
@@ -25,7 +24,7 @@ BLOCK_BYTES, BLOCK_BYTES_OF_SEVERAL = 2_400_000, 1_200_000
 FEWEST_TILES = 64
 
 
-class WinogradConvolution(Step):
+class WinogradConvolution(ConvolutionStep):
     """A convolution of stride 1 by Winograd's tiles.
 
     The gradient by the data is a convolution too, of the output's gradient with the kernels turned; the kernels'
@@ -44,10 +43,7 @@ class WinogradConvolution(Step):
         norm: BatchNorm2d | None = None,
         relu: bool = False,
     ) -> None:
-        super().__init__(worker, name, readers)
-        self.output, self.layer = output, layer
-        self.finish = Finish(worker, output, layer.bias, norm, relu)
-        self.weight = layer.weight
+        super().__init__(worker, name, readers, output, layer, norm, relu)
         self.kernels = Kernels(layer, output.m, worker.dtype)
         self.t, self.parts = self.kernels.t, self.kernels.cuts**2
         self.algorithm = self.kernels.algorithm
@@ -65,14 +61,6 @@ class WinogradConvolution(Step):
     @property
     def common_nbytes(self) -> int:
         return self.kernels.nbytes
-
-    @property
-    def outputs(self) -> list[Value]:
-        return [self.output]
-
-    @property
-    def kept(self) -> list[Value]:
-        return [] if self.finish.before is self.output else [self.finish.before]
 
     # -------------------------------------------------------------------------------------------------- forward
 

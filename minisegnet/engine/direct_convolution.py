@@ -9,9 +9,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from minisegnet import shapes as S
-from minisegnet.engine.finish import Finish
+from minisegnet.engine.convolution_step import ConvolutionStep
 from minisegnet.engine.sharing import Band, pieces, share
-from minisegnet.engine.step import Step
 from minisegnet.engine.taps import Group, to_input, to_output
 from minisegnet.engine.value import Reader, Value, load
 from minisegnet.engine.worker import Worker
@@ -21,7 +20,7 @@ BLOCK = 2**18  # values of the windows that are gathered at once
 ROWS = 2**16  # values of the target that are gone through at once, or one row of tiles
 
 
-class DirectConvolution(Step):
+class DirectConvolution(ConvolutionStep):
     """Each window of the source is one row of a product with the kernel.
 
     The gradient by the data is made in the same way from windows of the output's gradient (a transposed convolution;
@@ -40,26 +39,14 @@ class DirectConvolution(Step):
         norm: BatchNorm2d | None = None,
         relu: bool = False,
     ) -> None:
-        super().__init__(worker, name, readers)
-        self.output, self.layer, self.weight = output, layer, layer.weight
-        self.finish = Finish(worker, output, layer.bias, norm, relu)
-        self.transposed = isinstance(layer, ConvTranspose2d)
+        super().__init__(worker, name, readers, output, layer, norm, relu)
         options = [S.pair(o) for o in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)]
         down, up = ([groups(*axis) for axis in zip(*options, strict=True)] for groups in (to_output, to_input))
         if self.transposed:
             down, up = up, down
         first = readers[0].value
-        self.in_channels = sum(reader.value.channels for reader in readers)
         self.there = SourceWindows(worker, output, first, self.in_channels, *down)
         self.back = SourceWindows(worker, first, output, output.channels, *up)
-
-    @property
-    def outputs(self) -> list[Value]:
-        return [self.output]
-
-    @property
-    def kept(self) -> list[Value]:
-        return [] if self.finish.before is self.output else [self.finish.before]
 
     def _kernel(self, weight: np.ndarray) -> np.ndarray:
         """A weight, or its gradient, as (C_out, C_in, kh, kw)."""

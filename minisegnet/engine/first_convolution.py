@@ -6,9 +6,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from minisegnet import shapes
-from minisegnet.engine.finish import Finish
+from minisegnet.engine.convolution_step import ConvolutionStep
 from minisegnet.engine.sharing import Band, pieces, share
-from minisegnet.engine.step import Step
 from minisegnet.engine.value import Reader, Value
 from minisegnet.engine.worker import Worker
 from minisegnet.layers import BatchNorm2d, Conv2d
@@ -16,7 +15,7 @@ from minisegnet.layers import BatchNorm2d, Conv2d
 BLOCK = 2**17
 
 
-class FirstConvolution(Step):
+class FirstConvolution(ConvolutionStep):
     """A convolution of any kernel, stride, padding and dilation, of an input without a gradient.
 
     A tile of Winograd's would be transformed for the sake of three channels; a window of 3 x 3 x 3 values is one row of
@@ -35,9 +34,8 @@ class FirstConvolution(Step):
         norm: BatchNorm2d | None = None,
         relu: bool = False,
     ) -> None:
-        super().__init__(worker, name, [Reader(image)])
-        self.image, self.output, self.layer, self.weight = image, output, layer, layer.weight
-        self.finish = Finish(worker, output, layer.bias, norm, relu)
+        super().__init__(worker, name, [Reader(image)], output, layer, norm, relu)
+        self.image = image
         self.kernel = self.weight.data.shape[2:]
         self.stride, self.padding, self.dilation = (
             shapes.pair(number) for number in (layer.stride, layer.padding, layer.dilation)
@@ -46,14 +44,6 @@ class FirstConvolution(Step):
         per_row = output.m**2 * output.tiles * max(self.taps, output.channels)
         self.rows_at_once = max(1, BLOCK // per_row)
         self.bands = share(output.shape[0], output.tile_rows, worker.rank, worker.count)
-
-    @property
-    def outputs(self) -> list[Value]:
-        return [self.output]
-
-    @property
-    def kept(self) -> list[Value]:
-        return [] if self.finish.before is self.output else [self.finish.before]
 
     def forward(self) -> None:
         self.finish.begin()

@@ -13,10 +13,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from minisegnet import shapes as S
+from minisegnet.engine.convolution_step import ConvolutionStep
 from minisegnet.engine.direct_convolution import roll, unroll
-from minisegnet.engine.finish import Finish
 from minisegnet.engine.sharing import Band, blocks, share
-from minisegnet.engine.step import Step
 from minisegnet.engine.value import Planes, Reader, Value, load_joined
 from minisegnet.engine.worker import Worker
 from minisegnet.layers import BatchNorm2d, Conv2d, ConvTranspose2d
@@ -25,7 +24,7 @@ PIXELS = 256  # for which the weights are read once
 KERNELS = 16, 128  # fewest and most kernels whose gradient is made at once
 
 
-class LargeKernels(Step):
+class LargeKernels(ConvolutionStep):
     """A convolution, plain or transposed, by products with the weights as they lie in memory, (A, B kh kw).
 
     The pixels that have A channels (a convolution's output, a transposed one's input) are here called narrow; each
@@ -46,33 +45,23 @@ class LargeKernels(Step):
         norm: BatchNorm2d | None = None,
         relu: bool = False,
     ) -> None:
-        super().__init__(worker, name, readers)
-        self.output, self.layer, self.weight = output, layer, layer.weight
-        self.finish = Finish(worker, output, layer.bias, norm, relu)
-        self.transposed = isinstance(layer, ConvTranspose2d)
+        super().__init__(worker, name, readers, output, layer, norm, relu)
         self.kernel, self.stride, self.padding, self.dilation = (
             S.pair(option) for option in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
         )
         self.input = readers[0].value
         N, _, H, W = self.input.shape
-        in_channels = sum(reader.value.channels for reader in readers)
-        self.x, self.dx = (Planes(f"{name} {what}", (N, H, W, in_channels)) for what in ("input", "input's gradient"))
+        self.x, self.dx = (
+            Planes(f"{name} {what}", (N, H, W, self.in_channels)) for what in ("input", "input's gradient")
+        )
         self.y = Planes(f"{name} output", (N, output.height, output.width, output.channels))
         self.wanted = any(reader.value.wants_gradient for reader in readers)
         self.bands = share(N, output.tile_rows, worker.rank, worker.count)
         self.bands_back = share(N, self.input.tile_rows, worker.rank, worker.count)
 
     @property
-    def outputs(self) -> list[Value]:
-        return [self.output]
-
-    @property
     def seen_by_all(self) -> list[Planes]:
         return [self.x, self.y, self.dx] if self.wanted else [self.x, self.y]
-
-    @property
-    def kept(self) -> list[Value]:
-        return [] if self.finish.before is self.output else [self.finish.before]
 
     # ------------------------------------------------------------------------------------------- forward and backward
 

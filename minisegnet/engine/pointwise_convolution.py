@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisegnet.engine.finish import Finish
+from minisegnet.engine.convolution_step import ConvolutionStep
 from minisegnet.engine.layout import tap
 from minisegnet.engine.products import multiply
 from minisegnet.engine.sharing import Band, pieces, share
-from minisegnet.engine.step import Step
 from minisegnet.engine.value import Reader, Value, load_joined
 from minisegnet.engine.worker import Worker
 from minisegnet.layers import BatchNorm2d, Conv2d, ConvTranspose2d
@@ -16,7 +15,7 @@ from minisegnet.layers import BatchNorm2d, Conv2d, ConvTranspose2d
 BLOCK = 2**17  # values of a block's larger side
 
 
-class ProductConvolution(Step):
+class ProductConvolution(ConvolutionStep):
     """A convolution whose every pixel is one row of a product; what a pixel becomes is for the subclass to say.
 
     becomes   how many values a pixel becomes
@@ -32,23 +31,12 @@ class ProductConvolution(Step):
         norm: BatchNorm2d | None = None,
         relu: bool = False,
     ) -> None:
-        super().__init__(worker, name, readers)
-        self.output, self.layer, self.weight = output, layer, layer.weight
-        self.finish = Finish(worker, output, layer.bias, norm, relu)
+        super().__init__(worker, name, readers, output, layer, norm, relu)
         first = readers[0].value
-        self.in_channels = sum(reader.value.channels for reader in readers)
         self.m, self.tiles = first.m, first.tiles
         self.becomes = self.weight.data.size // self.in_channels
         self.rows_at_once = max(1, BLOCK // (self.m**2 * self.tiles * max(self.in_channels, self.becomes)))
         self.bands = share(first.shape[0], first.tile_rows, worker.rank, worker.count)
-
-    @property
-    def outputs(self) -> list[Value]:
-        return [self.output]
-
-    @property
-    def kept(self) -> list[Value]:
-        return [] if self.finish.before is self.output else [self.finish.before]
 
     def matrix(self) -> np.ndarray:
         """The weight as (C_in, becomes)."""
