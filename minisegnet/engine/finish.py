@@ -37,8 +37,8 @@ class Finish:
 
     def __init__(self, worker: Worker, output: Value, bias: Parameter | None, norm: BatchNorm2d | None, relu: bool):
         self.worker, self.output, self.bias, self.relu = worker, output, bias, relu
-        self.norm = norm if norm is not None and norm.training else None
-        self.folded = norm if norm is not None and not norm.training else None
+        self.norm = norm if norm is not None and norm.by_batch else None
+        self.folded = norm if norm is not None and not norm.by_batch else None
         self.scale: np.ndarray | None = None
         self.lazy = False
         self.before = output
@@ -78,8 +78,10 @@ class Finish:
             self.rows_counted = 0
             self.pivot: np.ndarray | None = None
             tracked = self.norm.buffers
-            self.about_pivot = tracked["num_batches_tracked"] == 0 or is_large(
-                tracked["running_mean"], tracked["running_var"]
+            self.about_pivot = (  # unless earlier batches have shown that there is no need
+                not self.norm.track_running_stats
+                or tracked["num_batches_tracked"] == 0
+                or is_large(tracked["running_mean"], tracked["running_var"])
             )
             return
         shift = None if self.bias is None else self.bias.data
@@ -145,7 +147,7 @@ class Finish:
         # Where the output is weight x + bias, x can be had from it: one array less to read on the way back.
         self.from_output = not is_large(norm.bias.data, norm.weight.data**2 * variance * self.inverse**2)
         self.mean_row = self.per_column(self.mean)
-        if self.worker.leads:
+        if self.worker.leads and norm.training:
             bias = 0 if self.bias is None else self.bias.data
             norm.track(self.mean + bias, variance, self.count)
         scale = norm.weight.data * self.inverse

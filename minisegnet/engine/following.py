@@ -38,4 +38,4 @@ def normalises(node: Node, backward: bool) -> bool:
     norm = node.layer
     if not known(norm, L.BatchNorm2d):
         return False
-    return norm.training or not (backward and any(parameter.trainable for parameter in norm.parameters.values()))
+    return norm.by_batch or not (backward and any(parameter.trainable for parameter in norm.parameters.values()))

@@ -35,6 +35,7 @@ def unet(
     dropout: float = 0.0,
     pad: str | None = "reflect",
     seed: int = 0,
+    running_statistics: bool = True,
 ) -> Graph:
     """A U-Net from images (N, in_channels, H, W) to class scores (N, num_classes, H', W').
 
@@ -43,11 +44,14 @@ def unet(
     valid       True: the paper's unpadded convolutions; skips are cropped and the scores are smaller than the image
                 (572 x 572 gives 388 x 388), which `minisegnet.prediction` makes good by overlapping tiles.
                 False: convolutions padded with zeros; the scores are as large as the image.
+    batch_norm  normalise after each convolution
     upsampling  "transposed": a 2 x 2 transposed convolution; "bilinear": resizing, then a 1 x 1 convolution
     dropout     probability at the end of the encoder (the paper's implicit augmentation)
     pad         "reflect": images whose sides 2**depth does not divide are mirrored at the edges, and the scores cropped
                 back; None: such images raise ShapeError
     seed        of the initial weights (He et al. 2015)
+    running_statistics  of batch_norm; False: an image is predicted by its own statistics, as it is trained on in
+                batches of one, which makes images of different brightness and contrast alike
 
     The paper's network is `unet_2015(...)`. Raises OptionError for options it does not know.
     """
@@ -64,7 +68,9 @@ def unet(
         layers: list = []
         for given in (channels, out_channels):
             layers.append(Conv2d(given, out_channels, 3, padding=0 if valid else 1, bias=not batch_norm))
-            layers += [BatchNorm2d(out_channels), ReLU()] if batch_norm else [ReLU()]
+            if batch_norm:
+                layers.append(BatchNorm2d(out_channels, track_running_stats=running_statistics))
+            layers.append(ReLU())
         return layers
 
     graph = Graph("U-Net")

@@ -35,6 +35,7 @@ def test_encoder_decoder(upsampling):
         ({}, (21, 35)),
         ({"batch_norm": False, "upsampling": "bilinear", "dropout": 0.3}, (21, 35)),
         ({"pad": None, "upsampling": "bilinear"}, (20, 36)),
+        ({"running_statistics": False}, (21, 35)),
         ({"valid": True, "dropout": 0.3}, (60, 44)),
         ({"valid": True, "batch_norm": False, "upsampling": "bilinear"}, (44, 60)),
     ],
@@ -110,3 +111,13 @@ def test_evaluation():
         want = graph.predict(x)
         got = graph.compile(x.shape, training=False).predict(x)
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-10 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_network_without_running_statistics_predicts_by_the_images_own(workers):
+    graph = lively(models.unet(3, width=4, depth=2, running_statistics=False)).astype(np.float64)
+    rng = np.random.default_rng(4)
+    with graph.compile((1, 3, 20, 36), workers=workers, training=False) as compiled:
+        for scale, shift in ((1, 0), (5, 3)):
+            x = scale * rng.standard_normal((1, 3, 20, 36)) + shift
+            np.testing.assert_allclose(compiled.predict(x), graph.predict(x), atol=1e-10)

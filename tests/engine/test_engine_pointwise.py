@@ -25,6 +25,7 @@ def chain(*layers):
         (ReLU(),),
         (BatchNorm2d(4),),
         (BatchNorm2d(4), ReLU()),
+        (BatchNorm2d(4, track_running_stats=False), ReLU()),
         (ReLU(), BatchNorm2d(4)),
         (BatchNorm2d(4), BatchNorm2d(4), ReLU(), ReLU()),
         (Dropout(0.3), ReLU()),

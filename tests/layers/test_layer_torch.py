@@ -20,6 +20,7 @@ TABLE = {
     "linear": ("Linear", (5, 3), {}, (4, 5)),
     "batch norm": ("BatchNorm2d", (3,), {"eps": 1e-3, "momentum": 0.3}, (2, 3, 4, 5)),
     "batch norm, cumulative": ("BatchNorm2d", (3,), {"momentum": None}, (2, 3, 4, 5)),
+    "batch norm, untracked": ("BatchNorm2d", (3,), {"track_running_stats": False}, (2, 3, 4, 5)),
     "max pool": ("MaxPool2d", (3,), {"stride": 2, "padding": 1, "ceil_mode": True}, (2, 3, 8, 9)),
     "average pool": ("AvgPool2d", (3, 2, 1), {"ceil_mode": True, "count_include_pad": False}, (2, 3, 8, 9)),
     "relu": ("ReLU", (), {}, (2, 3, 4, 5)),
@@ -93,3 +94,11 @@ def test_one_value_a_channel_is_refused_as_by_pytorch(torch):
         torch.nn.BatchNorm2d(3)(torch.tensor(x))
     with pytest.raises(ValueError, match="more than one value a channel"):
         BatchNorm2d(3).forward(x)
+
+
+def test_batch_norm_that_tracks_nothing_evaluates_by_the_batch_as_pytorch_does(torch):
+    rng = np.random.default_rng(3)
+    ours, theirs = (kind(3, track_running_stats=False).eval() for kind in (BatchNorm2d, torch.nn.BatchNorm2d))
+    x = rng.standard_normal((2, 3, 4, 5)) * 3 + 7
+    y, _ = ours.astype("float64").forward(x)
+    np.testing.assert_allclose(y, theirs.double()(torch.tensor(x)).detach().numpy(), rtol=1e-9, atol=1e-12)

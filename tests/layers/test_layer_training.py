@@ -83,3 +83,14 @@ def test_initialise_draws_dropouts_seed():
     again = Dropout(seed=2)
     again.initialise(np.random.default_rng(4))
     assert (layer.seed, layer.calls) == (again.seed, 0) and layer.seed not in (1, 2)
+
+
+def test_batch_norm_that_tracks_nothing_keeps_nothing_and_sees_no_brightness_in_evaluation():
+    layer = BatchNorm2d(3, track_running_stats=False)
+    x = np.random.default_rng(5).standard_normal((1, 3, 6, 7)).astype("float32")
+    trained, _ = layer.forward(x)
+    assert layer.buffers == {} and list(layer.state_dict()) == ["weight", "bias"]
+    evaluated, _ = layer.eval().forward(4 * x + 9)
+    np.testing.assert_allclose(evaluated, trained, atol=2e-5)
+    with pytest.raises(ShapeError, match="more than one value a channel"):
+        layer.forward(np.zeros((1, 3, 1, 1), "float32"))
