@@ -25,6 +25,10 @@ class IndicesError(MinisegnetError, IndexError):
     """Pooling indices outside their plane, or twice in it."""
 
 
+class BoxError(MinisegnetError, ValueError):
+    """Boxes that are not finite, lack an area where one is needed, or are of an image that is not there."""
+
+
 class BackendError(MinisegnetError, RuntimeError):
     """A backend that is unknown or lacks the operation, or a replacement that breaks the contract."""
 

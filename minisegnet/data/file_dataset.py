@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from minisegnet.data.sample import Sample
 from minisegnet.errors import DataError
 
 KEEP_BYTES = 2**28  # of decoded samples, so that a small set is decoded once and not every epoch
+LARGEST_NUMBER = 2**16 - 1  # of an object, believed as it is in masks that have fewer pixels
 MASK_ENDINGS = ("", "_mask", "_label", "_L")  # behind the image's stem; the last is CamVid's
 
 Decode = Callable[[Path, "int | None"], np.ndarray]
@@ -30,7 +32,37 @@ class Pair:
     page: int | None = None
 
 
-class FileDataset:
+class KeptSamples:
+    """Samples by number, the first of them kept in memory; a data set fills in `__len__` and `_read`."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, Sample] = {}
+        self._room = KEEP_BYTES
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __getitem__(self, index: int) -> Sample:
+        index = range(len(self))[index]
+        sample = self._kept.get(index)
+        if sample is None:
+            sample = self._read(index)
+            size = sum(array.nbytes for array in _arrays(sample).values())
+            if size <= self._room:
+                self._kept[index] = sample
+                self._room -= size
+        return replace(sample, **{field: array.copy() for field, array in _arrays(sample).items()})
+
+    def _read(self, index: int) -> Sample:
+        raise NotImplementedError
+
+
+def _arrays(sample: Sample) -> dict[str, Any]:
+    held = {field.name: getattr(sample, field.name) for field in fields(sample)}
+    return {name: array for name, array in held.items() if isinstance(array, np.ndarray)}
+
+
+class FileDataset(KeptSamples):
     """Samples from pairs of files; see `Dataset` for what it can be asked.
 
     decode     (mask, page) -> labels (H, W) int32; negative where a colour is not that of a class, -1 - its number
@@ -51,34 +83,23 @@ class FileDataset:
         instances: bool = False,
         problems: Iterable[str] = (),
     ) -> None:
+        super().__init__()
         self.pairs, self.classes, self.channels = list(pairs), tuple(classes), channels
         self.palette = default_palette(len(self.classes)) if palette is None else palette
         self.ignore_index, self.instances = ignore_index, instances
         self.problems = list(problems)
         self._decode = decode
-        self._kept: dict[int, Sample] = {}
-        self._room = KEEP_BYTES
 
     def __len__(self) -> int:
         return len(self.pairs)
-
-    def __getitem__(self, index: int) -> Sample:
-        index = range(len(self.pairs))[index]
-        sample = self._kept.get(index)
-        if sample is None:
-            sample = self._read(self.pairs[index])
-            size = sum(array.nbytes for array in _arrays(sample).values())
-            if size <= self._room:
-                self._kept[index] = sample
-                self._room -= size
-        return replace(sample, **{field: array.copy() for field, array in _arrays(sample).items()})
 
     def mask(self, pair: Pair) -> np.ndarray:
         """The labels (H, W) of a pair, or the object numbers of an instance map, before any check."""
         assert pair.mask is not None
         return self._decode(pair.mask, pair.page)
 
-    def _read(self, pair: Pair) -> Sample:
+    def _read(self, index: int) -> Sample:
+        pair = self.pairs[index]
         image = with_channels(read_image(pair.image, pair.page), self.channels)
         if pair.mask is None:
             return Sample(image, None, pair.name)
@@ -88,13 +109,19 @@ class FileDataset:
         if (labels < 0).any():
             raise DataError(unknown_colours(pair, labels))
         if self.instances:
-            return Sample(image, (labels > 0).astype(np.int32), pair.name, labels)
+            return Sample(image, (labels > 0).astype(np.int32), pair.name, **numbered(labels))
         return Sample(image, labels, pair.name)
 
 
-def _arrays(sample: Sample) -> dict[str, np.ndarray]:
-    fields = ("image", "labels", "instances")
-    return {field: getattr(sample, field) for field in fields if getattr(sample, field) is not None}
+def numbered(instances: np.ndarray) -> dict[str, Any]:
+    """The fields of a sample whose objects are all of class 1, as a map of their numbers (H, W) tells.
+
+    Numbers are kept, unless they are so large that a list of all would fill the memory.
+    """
+    if instances.max(initial=0) > max(LARGEST_NUMBER, instances.size):
+        _, ranks = np.unique(np.append(instances, 0), return_inverse=True)
+        instances = ranks.ravel()[:-1].reshape(instances.shape).astype(np.int32)
+    return {"instances": instances, "object_classes": np.ones(instances.max(initial=0), np.int32)}
 
 
 def different_sizes(pair: Pair, image: tuple[int, ...], mask: tuple[int, ...]) -> str:
@@ -172,8 +199,13 @@ def _same_stems(files: Sequence[Path]) -> list[str]:
 
 def channels_of(images: Iterable[Path]) -> int:
     """1 if all images that can be read are grey, else 3."""
-    kinds = {is_grey(path) for path in images} - {None}
-    return 1 if kinds == {True} else 3
+    some_grey = False
+    for path in images:
+        grey = is_grey(path)
+        if grey is False:
+            return 3
+        some_grey |= grey is True
+    return 1 if some_grey else 3
 
 
 # ----------------------------------------------------------------------------------------------------------- messages

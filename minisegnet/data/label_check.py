@@ -13,10 +13,11 @@ import numpy as np
 
 from minisegnet.data.file_dataset import FileDataset, Pair, colour_of, counted, different_sizes, several
 from minisegnet.data.images import read_image
-from minisegnet.data.opening import FORMATS, open_dataset, open_files, parse
+from minisegnet.data.objects import objects_of
+from minisegnet.data.opening import FORMATS, check_path, open_dataset, open_files, parse
 from minisegnet.data.sample import Dataset
 from minisegnet.data.sample_checks import check_finite
-from minisegnet.errors import DataError, MinisegnetError
+from minisegnet.errors import MinisegnetError
 
 MOST_LISTED = 20  # values; with more of them a mask is hardly of classes
 
@@ -39,6 +40,7 @@ class LabelReport:
     pixels      by value, how many pixels have it; `images`, in how many masks it is
     sizes       by (height, width), how many images have it
     strays      by value; negative ones are colours (see `file_dataset.colour_of`)
+    objects     in each image whose objects are known, how many are seen; `unseen`, how many cover no pixel
     unlabelled  images without a mask that need none, such as those of a test split
     problems    a sentence for each other thing that is wrong
     """
@@ -51,6 +53,8 @@ class LabelReport:
     images: Counter[int] = field(default_factory=Counter)
     sizes: Counter[tuple[int, ...]] = field(default_factory=Counter)
     strays: dict[int, Stray] = field(default_factory=dict)
+    objects: list[int] = field(default_factory=list)
+    unseen: int = 0
     unlabelled: int = 0
     problems: list[str] = field(default_factory=list)
 
@@ -80,6 +84,10 @@ class LabelReport:
         if self.sizes:
             listed = [f"{height} x {width} ({count})" for (height, width), count in self.sizes.most_common()]
             yield f"sizes (height x width): {several(listed)}"
+        if self.objects:
+            least, most = min(self.objects), max(self.objects)
+            unseen = f"; {self.unseen} more cover no pixel" if self.unseen else ""
+            yield f"objects: {sum(self.objects):,}, from {least} to {most} an image{unseen}"
 
     def _table(self) -> Iterator[str]:
         rows = [(f"{label:>3} {name}", label) for label, name in enumerate(self.classes) if label != self.ignore_index]
@@ -169,10 +177,9 @@ def _open(data: str | Path | Dataset, split: str | None, options: dict[str, Any]
         return {each: open_dataset(str(data), each, **options) for each in splits}
     if split is not None:
         splits = [split]
-    elif Path(path).is_dir():
-        splits = importlib.import_module(f"minisegnet.data.{name}").splits(Path(path))
     else:
-        raise DataError(f"there is no folder {path}")
+        check_path(name, Path(path))
+        splits = importlib.import_module(f"minisegnet.data.{name}").splits(Path(path))
     return {each: open_files(name, Path(path), each, options) for each in splits}
 
 
@@ -193,7 +200,10 @@ def _check_pair(dataset: FileDataset, pair: Pair, report: LabelReport) -> None:
         return
     if size is not None and size != labels.shape:
         report.problems.append(different_sizes(pair, size, labels.shape))
-    report.count((labels > 0).astype(np.int32) if dataset.instances else labels, pair.mask.name)
+    if dataset.instances:
+        report.objects.append(len(np.setdiff1d(labels, 0)))
+        labels = (labels > 0).astype(np.int32)
+    report.count(labels, pair.mask.name)
 
 
 def _check_sample(dataset: Dataset, index: int, report: LabelReport) -> None:
@@ -211,3 +221,12 @@ def _check_sample(dataset: Dataset, index: int, report: LabelReport) -> None:
     if sample.labels.shape != size:
         report.problems.append(f"{sample.name}: the image is of {size} pixels and its labels of {sample.labels.shape}")
     report.count(sample.labels, sample.name)
+    if sample.instances is None:
+        return
+    try:
+        report.objects.append(len(objects_of(sample)))
+    except MinisegnetError as problem:
+        report.problems.append(str(problem))
+        return
+    if sample.object_classes is not None:
+        report.unseen += len(sample.object_classes) - report.objects[-1]

@@ -36,7 +36,7 @@ def find_parts(path: Path) -> dict[str, Part]:
         if found:
             parts[split] = _part(*found, labelled=split != "test")
     if "train" not in parts and images and masks:
-        parts |= _divided(path, _part(images, masks))
+        parts |= divided(path, _part(images, masks))
     if not parts:
         raise DataError(
             f"folder: looked in {path} for the folders images and masks, or train/images and train/masks, or train and "
@@ -72,12 +72,12 @@ def _part(images: Path, masks: Path | None, labelled: bool = True) -> Part:
     return Part(pairs, problems)
 
 
-def _divided(path: Path, whole: Part) -> dict[str, Part]:
+def divided(path: Path, whole: Part) -> dict[str, Part]:
     """One folder of pairs in splits: by lists of names such as train.txt, or else by a hash of each name."""
     files = {split: [path / f"{name}.txt" for name in names] for split, names in SPLITS.items()}
     lists = {split: file for split, candidates in files.items() for file in candidates if file.is_file()}
     if lists:
-        return {split: _listed(file, whole) for split, file in lists.items()}
+        return {split: listed(file, whole) for split, file in lists.items()}
     val = held_out(pair.name for pair in whole.pairs)
     return {
         "train": Part([pair for pair in whole.pairs if pair.name not in val], whole.problems),
@@ -85,9 +85,13 @@ def _divided(path: Path, whole: Part) -> dict[str, Part]:
     }
 
 
-def _listed(file: Path, whole: Part) -> Part:
+def listed(file: Path, whole: Part) -> Part:
+    """The pairs whose names are the lines of a file. Raises DataError for a file that is no text."""
     by_name = {pair.name: pair for pair in whole.pairs}
-    lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as problem:
+        raise DataError(f"{file} is no list of names that can be read: {problem}") from None
     names = [Path(line).stem if Path(line).suffix.lower() in SUFFIXES else line for line in lines if line]
     unknown = [name for name in names if name not in by_name]
     problems = (

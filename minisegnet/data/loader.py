@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisegnet.data.sample import Batch, Dataset, Sample
+from minisegnet.data.collate import stack
+from minisegnet.data.sample import Dataset, Sample
 from minisegnet.data.sample_checks import check_sample
-from minisegnet.errors import DataError, OptionError
+from minisegnet.errors import OptionError
 from minisegnet.shapes import integer
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Loader:
     seed        of the order and of the transform's random numbers, from 0
     drop_last   leave out a last batch that is not full
     prefetch    batches made ahead by a thread; 0: none, and no thread
+    collate     (samples) -> batch: `stack`, which wants one size; or `detection_batch`, which keeps them apart
 
     The order is a function of (seed, epoch), and each sample's random numbers are one of (seed, epoch, index): what
     came before does not matter, so a run can go on at any batch, and a thread changes nothing.
@@ -45,19 +47,21 @@ class Loader:
         seed: int = 0,
         drop_last: bool = False,
         prefetch: int = 2,
+        collate: Callable[[list[Sample]], Any] = stack,
     ) -> None:
         for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("prefetch", prefetch, 0)):
             if integer(value, name) < least:
                 raise OptionError(f"Loader: {name} must be at least {least}; got {value!r}")
         self.dataset, self.batch_size, self.transform = dataset, int(batch_size), transform
         self.shuffle, self.seed, self.drop_last, self.prefetch = shuffle, int(seed), drop_last, int(prefetch)
+        self.collate = collate
 
     def __len__(self) -> int:
         """Batches an epoch."""
         full, rest = divmod(len(self.dataset), self.batch_size)
         return full + (rest > 0 and not self.drop_last)
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+    def epoch(self, number: int, start: int = 0) -> Iterator[Any]:
         """The batches of epoch `number` (from 0), from batch `start` on.
 
         An iterator that is left early ends its thread. Raises OptionError for numbers below 0 or a start beyond the
@@ -91,36 +95,11 @@ class Loader:
         check_sample(sample, self.dataset, " (after the transform)")
         return sample
 
-    def _batches(self, epoch: int, start: int) -> Iterator[Batch]:
+    def _batches(self, epoch: int, start: int) -> Iterator[Any]:
         order = self.order(epoch)
         for number in range(start, len(self)):
             chosen = order[number * self.batch_size : (number + 1) * self.batch_size]
-            yield stack([self.sample(epoch, int(index)) for index in chosen])
-
-
-def stack(samples: list[Sample]) -> Batch:
-    """Samples with labels as one batch.
-
-    Raises DataError if their sizes differ, or if some have a pixel_weight and others not.
-    """
-    first = samples[0]
-    for other in samples[1:]:
-        if other.image.shape != first.image.shape:
-            (h, w), (other_h, other_w) = first.image.shape[1:], other.image.shape[1:]
-            raise DataError(
-                f"images of one batch must have one size: {first.name} is {h} x {w} and {other.name} {other_h} x "
-                f"{other_w}; give the loader a transform that makes them alike, such as RandomCrop or Resize, or "
-                "batch_size=1"
-            )
-        if (other.pixel_weight is None) != (first.pixel_weight is None):
-            bare, weighted = (first, other) if first.pixel_weight is None else (other, first)
-            raise DataError(f"{weighted.name} has a pixel_weight and {bare.name} of the same batch has none")
-    return Batch(
-        np.stack([sample.image for sample in samples]),
-        np.stack([sample.labels for sample in samples]),  # type: ignore[misc]
-        [sample.name for sample in samples],
-        None if first.pixel_weight is None else np.stack([sample.pixel_weight for sample in samples]),  # type: ignore
-    )
+            yield self.collate([self.sample(epoch, int(index)) for index in chosen])
 
 
 def ahead(items: Iterator[Any], count: int) -> Iterator[Any]:

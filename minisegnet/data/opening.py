@@ -12,7 +12,8 @@ from minisegnet.data.sample import Dataset
 from minisegnet.errors import DataError, OptionError
 
 # Each of these is the name of a module here and of the function in it that opens (path, split, **options).
-FORMATS = ("folder", "isbi", "camvid", "voc")
+FORMATS = ("folder", "isbi", "camvid", "voc", "nuclei", "coco", "via")
+SINGLE_FILES = ("coco", "via")  # whose path may also be one file
 KNOWN = "shapes, shapes:easy, shapes:medium, shapes:hard, " + ", ".join(f"{name}:PATH" for name in FORMATS)
 
 
@@ -21,7 +22,9 @@ def open_dataset(spec: str, split: str = "train", **options: Any) -> Dataset:
 
     spec     "shapes", "shapes:easy", "shapes:medium", "shapes:hard", made up (see `Shapes`; options size, count, seed);
              "folder:PATH" (see `folder`; options ignore_index, instances);
-             "isbi:PATH" (see `isbi`; option slices); "camvid:PATH" (see `camvid`); "voc:PATH" (see `voc`)
+             "isbi:PATH" (see `isbi`; option slices); "camvid:PATH" (see `camvid`); "voc:PATH" (see `voc`);
+             "nuclei:PATH" (see `nuclei`), "coco:PATH" (see `coco`; option images), "via:PATH" (see `via`; options
+             attribute, images), which know their objects
     split    "train", "val", "test", or what else the format knows
     options  by name, where the format has them
 
@@ -54,9 +57,16 @@ def open_files(name: str, path: Path, split: str, options: dict[str, Any]) -> An
     """A FileDataset, with what is wrong with it as a whole in its `problems`."""
     opener = getattr(importlib.import_module(f"minisegnet.data.{name}"), name)
     _check_options(name, opener, options)
-    if not path.is_dir():
-        raise DataError(f"{name}: {path} is a file, not a folder" if path.exists() else f"there is no folder {path}")
+    check_path(name, path)
     return opener(path, split, **options)
+
+
+def check_path(name: str, path: Path) -> None:
+    """Raises DataError where a format's data cannot be because there is no such folder, or file where it may be one."""
+    if path.is_dir() or (name in SINGLE_FILES and path.is_file()):
+        return
+    what = "folder or file" if name in SINGLE_FILES else "folder"
+    raise DataError(f"{name}: {path} is a file, not a folder" if path.exists() else f"there is no {what} {path}")
 
 
 def _shapes(difficulty: str, split: str, options: dict[str, Any]) -> Dataset:

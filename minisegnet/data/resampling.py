@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import map_coordinates
 
+from minisegnet.data.mirror import mirrored_objects
 from minisegnet.data.sample import Sample
 from minisegnet.errors import DataError
 
@@ -27,7 +28,8 @@ def height_and_width(sample: Sample) -> tuple[int, int]:
         raise DataError(f"{sample.name}: the image has no pixels: {shape[1]} x {shape[2]}, {shape[0]} channels")
     for name in PLANES:
         plane = getattr(sample, name)
-        if plane is not None and plane.shape != shape[1:]:
+        stacked = name == "instances" and plane is not None and plane.ndim == 3
+        if plane is not None and (plane.shape[1:] if stacked else plane.shape) != shape[1:]:
             size = " x ".join(map(str, plane.shape))
             raise DataError(
                 f"{sample.name}: the image is {shape[1]} x {shape[2]} and its {name} {size}; they must be of one size: "
@@ -55,7 +57,7 @@ def at_pixels(sample: Sample, rows: np.ndarray, columns: np.ndarray, label_fill:
     inside_rows, inside_columns = mirrored(rows, height), mirrored(columns, width)
     moved = move(sample, lambda array: array.take(inside_rows, axis=-2).take(inside_columns, axis=-1))
     outside = (inside_rows != rows)[:, None] | (inside_columns != columns)
-    return _filled(moved, outside, label_fill)
+    return _beyond(moved, outside, label_fill)
 
 
 def at_points(
@@ -68,7 +70,7 @@ def at_points(
     image_order    1: the image bilinearly, which blurs it a little; 3: by cubic splines, which keep it sharp
 
     Edges are mirrored about the middle of the outermost pixels, as in U-Net's figure 2: ... 2 1 [0 1 2 ...
-    A mirrored object keeps its number in `instances`.
+    An object there keeps its number in `instances`; but see `mirror.mirrored_objects`.
     """
     height, width = height_and_width(sample)
     points = np.stack([rows, columns])
@@ -77,16 +79,19 @@ def at_points(
         return map_coordinates(plane, points, order=order, mode="mirror", prefilter=order > 1)
 
     def read_all(array: np.ndarray) -> np.ndarray:
+        if array.dtype.kind != "f":
+            return read_planes(array, 0)
         if array.ndim == 2:
-            return read(array, 1 if array.dtype.kind == "f" else 0)
-        planes = np.stack([read(plane, image_order) for plane in array])
+            return read(array, 1)
+        planes = read_planes(array, image_order)
         return np.clip(planes, array.min(), array.max(), out=planes)  # splines overshoot at sharp edges
 
-    moved = move(sample, read_all)
-    if label_fill is None:
-        return moved
+    def read_planes(array: np.ndarray, order: int) -> np.ndarray:
+        planes = [read(plane, order) for plane in array.reshape(-1, height, width)]
+        return np.stack(planes).reshape(*array.shape[:-2], *rows.shape)
+
     outside = (rows < -0.5) | (rows >= height - 0.5) | (columns < -0.5) | (columns >= width - 0.5)
-    return _filled(moved, outside, label_fill)
+    return _beyond(move(sample, read_all), outside, label_fill)
 
 
 def mirrored(index: np.ndarray, size: int) -> np.ndarray:
@@ -96,10 +101,10 @@ def mirrored(index: np.ndarray, size: int) -> np.ndarray:
     return np.minimum(index, period - index)
 
 
-def _filled(sample: Sample, outside: np.ndarray, label_fill: int | None) -> Sample:
-    """Labels `label_fill` and instances 0 outside; the sample as it is if there is no such label."""
+def _beyond(sample: Sample, outside: np.ndarray, label_fill: int | None) -> Sample:
+    """Labels `label_fill` and instances 0 outside; mirrored as they are if there is no such label."""
     if label_fill is None:
-        return sample
+        return mirrored_objects(sample, outside)
     fills = {"labels": label_fill, "instances": 0}
     planes = {name: getattr(sample, name) for name in fills}
     filled = {

@@ -39,6 +39,30 @@ class Resize:
 
 
 @dataclass(frozen=True)
+class Enlarge:
+    """Scaled up until the shorter side has `least` pixels: so small things get places enough in a network.
+
+    Images as large as that stay as they are.
+    """
+
+    least: int
+
+    def __post_init__(self) -> None:
+        keep(self, least=pair(self.least, "Enlarge: least", minimum=1)[0])
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        height, width = height_and_width(sample)
+        shorter = min(height, width)
+        if shorter >= self.least:
+            return sample
+        return resized(sample, (round(self.least * height / shorter), round(self.least * width / shorter)))
+
+    def image(self, image: np.ndarray) -> np.ndarray:
+        """An image (C, H, W) alone, scaled so."""
+        return self(Sample(image, None, "image"), np.random.default_rng(0)).image
+
+
+@dataclass(frozen=True)
 class RandomScale:
     """Made larger or smaller, both directions alike: things are seen as if from nearer or farther away.
 

@@ -12,11 +12,14 @@ import numpy as np
 class Sample:
     """One image with what is known of its pixels.
 
-    image         (C, H, W)  float32, 0 to 1
-    labels        (H, W)     int32, the class of each pixel (or the data set's ignore_index); None if not known
-    name          what an error message calls it: a file's stem, or how it was made
-    instances     (H, W)     int32, 0 background, 1 to K the objects; None if not known
-    pixel_weight  (H, W)     float32, how much each pixel counts in the loss; None if all count alike
+    image           (C, H, W)  float32, 0 to 1
+    labels          (H, W)     int32, the class of each pixel (or the data set's ignore_index); None if not known
+    name            what an error message calls it: a file's stem, or how it was made
+    instances       (H, W)     int32, 0 background, 1 to K the objects, not all of which need be seen; or (L, H, W), as
+                               many such maps as objects lie upon each other; None if not known
+    pixel_weight    (H, W)     float32, how much each pixel counts in the loss; None if all count alike
+    object_classes  (K,)       int32, the class of each object 1 to K; None: the label of its pixels
+    object_crowd    (K,)       bool, which of them are crowds, outlines around many objects; None: none are
     """
 
     image: np.ndarray
@@ -24,6 +27,8 @@ class Sample:
     name: str
     instances: np.ndarray | None = None
     pixel_weight: np.ndarray | None = None
+    object_classes: np.ndarray | None = None
+    object_crowd: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,14 @@ from minisegnet.data.resampling import height_and_width
 from minisegnet.data.sample import Dataset, Sample
 from minisegnet.errors import DataError, DtypeError, LabelError
 
-DTYPES = {"image": np.float32, "labels": np.int32, "instances": np.int32, "pixel_weight": np.float32}
+DTYPES = {
+    "image": np.float32,
+    "labels": np.int32,
+    "instances": np.int32,
+    "pixel_weight": np.float32,
+    "object_classes": np.int32,
+    "object_crowd": np.bool_,
+}
 
 
 def check_sample(sample: Sample, dataset: Dataset, when: str = "") -> None:
@@ -18,8 +25,9 @@ def check_sample(sample: Sample, dataset: Dataset, when: str = "") -> None:
 
     when  put behind the sample's name in a message, such as " after the transform"
 
-    Raises DataError (no labels, no pixels, sizes that differ, channels, NaN or infinity), DtypeError, and LabelError
-    (a label outside the classes), each with the sample's name.
+    Raises DataError (no labels, no pixels, sizes that differ, channels, NaN or infinity, objects without a number of
+    their own), DtypeError, and LabelError (a label or an object's class outside the classes), each with the sample's
+    name.
     """
     name = sample.name + when
     for field, dtype in DTYPES.items():
@@ -44,6 +52,7 @@ def check_sample(sample: Sample, dataset: Dataset, when: str = "") -> None:
     if sample.labels is None:
         raise DataError(f"{name} has no labels, so nothing can be learned from it; give the data set its masks")
     check_labels(sample.labels, len(dataset.classes), dataset.ignore_index, name)
+    check_objects(sample, len(dataset.classes), name)
 
 
 def check_finite(array: np.ndarray, name: str) -> None:
@@ -81,3 +90,26 @@ def check_labels(labels: np.ndarray, num_classes: int, ignore_index: int | None,
         f"{name}: label {value} at row {row}, column {column} is outside the classes 0 to {num_classes - 1} "
         f"({int(stray.sum())} of {labels.size} pixels are; their values: {listed}); {way_out}"
     )
+
+
+def check_objects(sample: Sample, num_classes: int, name: str) -> None:
+    """Raises DataError for object numbers that are none, LabelError for an object of the background or of no class."""
+    if sample.instances is None:
+        known = [field for field in ("object_classes", "object_crowd") if getattr(sample, field) is not None]
+        if known:
+            raise DataError(f"{name} has {known[0]} but no instances that say where the objects are")
+        return
+    lowest, highest = int(sample.instances.min(initial=0)), int(sample.instances.max(initial=0))
+    if lowest < 0:
+        raise DataError(f"{name}: instances number objects from 1, with 0 for none; got {lowest}")
+    for field in ("object_classes", "object_crowd"):
+        array = getattr(sample, field)
+        if array is not None and (array.ndim != 1 or len(array) < highest):
+            raise DataError(f"{name}: instances number objects up to {highest}, but {field} has shape {array.shape}")
+    classes = sample.object_classes
+    if classes is not None and len(classes) and not (classes.min() >= 1 and classes.max() < num_classes):
+        number = int(np.argmax((classes < 1) | (classes >= num_classes)))
+        raise LabelError(
+            f"{name}: object {number + 1} is of class {classes[number]}; objects are of the classes 1 to "
+            f"{num_classes - 1}, as 0 is the background"
+        )

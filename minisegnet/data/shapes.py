@@ -92,7 +92,7 @@ class Shapes:
     difficulty  "easy" (plain colours, nothing hidden), "medium", "hard"; see GRADES
     split       "train", "val" or "test": different images of the same kind
 
-    Each sample has labels and instances. Raises OptionError for a setting outside those.
+    Each sample has labels, and instances with their classes. Raises OptionError for a setting outside those.
     """
 
     classes = CLASSES
@@ -119,7 +119,9 @@ class Shapes:
         index = range(self.count)[index]
         rng = np.random.default_rng([self.seed, SPLITS[self.split], index, 1])
         picture = Picture(self.size, GRADES[self.difficulty], rng)
-        return Sample(picture.photograph(), picture.labels, f"shapes_{self.split}_{index:05d}", picture.instances)
+        name = f"shapes_{self.split}_{index:05d}"
+        classes = np.array(picture.classes, np.int32)
+        return Sample(picture.photograph(), picture.labels, name, picture.instances, object_classes=classes)
 
 
 class Picture:
@@ -132,6 +134,7 @@ class Picture:
         self.labels = np.zeros(size, np.int32)
         self.instances = np.zeros(size, np.int32)
         self.objects: list[tuple[float, float, float, int]] = []  # row, column, radius, area when drawn
+        self.classes: list[int] = []
         wanted = int(rng.integers(grade.objects[0], grade.objects[1], endpoint=True))
         for _ in range(20 * wanted):
             if len(self.objects) < wanted:
@@ -161,6 +164,7 @@ class Picture:
         self.image += coverage * (colours - self.image)
         self.labels[inside] = label
         self.objects.append((row, column, radius, int(inside.sum())))
+        self.classes.append(label)
         self.instances[inside] = len(self.objects)
 
     def place(self, radius: float) -> tuple[float, float]:

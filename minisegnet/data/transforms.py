@@ -15,7 +15,7 @@ import numpy as np
 from minisegnet.data.colour import ColorJitter, GaussianNoise, Normalize
 from minisegnet.data.elastic import ElasticDeformation
 from minisegnet.data.resampling import at_pixels, at_points, height_and_width, move
-from minisegnet.data.resizing import RandomResizedCrop, RandomScale, Resize
+from minisegnet.data.resizing import Enlarge, RandomResizedCrop, RandomScale, Resize
 from minisegnet.data.sample import Sample
 from minisegnet.data.settings import interval, keep, probability
 from minisegnet.errors import OptionError
@@ -26,6 +26,7 @@ __all__ = [
     "ColorJitter",
     "Compose",
     "ElasticDeformation",
+    "Enlarge",
     "GaussianNoise",
     "Normalize",
     "Pad",

@@ -91,6 +91,8 @@ class BorderWeight:
         instances = sample.instances
         if instances is None:
             instances, _ = ndimage.label(sample.labels == self.foreground)
+        elif instances.ndim == 3:  # where objects lie upon each other, the one of the highest number
+            instances = instances.max(axis=0)
         weight = border_weight_map(instances, self._of_classes(sample.labels), self.w0, self.sigma)
         return replace(sample, pixel_weight=weight)
 
