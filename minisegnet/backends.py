@@ -14,7 +14,8 @@ import numpy as np
 
 from minisegnet.errors import BackendError
 
-# Each backend is a module holding `<operation>_forward` and `<operation>_backward` for every operation.
+# Each backend is a module holding `<operation>_forward` and `<operation>_backward` for every operation, and just
+# `<operation>` for what has no backward pass.
 BACKENDS = {"numpy": "minisegnet.numpy_ops", "reference": "minisegnet.reference", "emulator": "minisegnet.cuda"}
 
 # CuPy arrays are computed on where they lie, by the kernels that the emulator runs on NumPy arrays.
@@ -25,7 +26,7 @@ _replacements: ContextVar[dict[str, Maker]] = ContextVar("replacements")
 
 
 class Maker(NamedTuple):
-    """The two halves of one operation, and whose they are."""
+    """The two halves of one operation, and whose they are (backward: None for what has none)."""
 
     name: str
     forward: Callable
@@ -95,19 +96,24 @@ def replace(*kernels: str | Path, **functions: Callable) -> Iterator[None]:
 
     named: dict[str, dict[str, Callable]] = {}
     for name, function in functions.items():
+        if name in functional.WITHOUT_BACKWARD:
+            _check_signature(name, function, getattr(functional, name), functional.WITHOUT_BACKWARD[name])
+            named[name] = {"forward": function}
+            continue
         operation, _, half = name.rpartition("_")
         if half not in ("forward", "backward") or operation not in functional.OPERATIONS:
-            raise BackendError(f"replace: there is no {name}; the operations are {', '.join(functional.OPERATIONS)}")
+            known = ", ".join([*functional.OPERATIONS, *functional.WITHOUT_BACKWARD])
+            raise BackendError(f"replace: there is no {name}; the operations are {known}")
         _check_signature(name, function, getattr(functional, name), functional.OPERATIONS[operation])
         named.setdefault(operation, {})[half] = function
     makers = dict(_replacements.get({}))
     for operation, halves in named.items():
         missing = {"forward", "backward"} - set(halves)
-        if missing:
+        if missing and operation in functional.OPERATIONS:
             raise BackendError(
                 f"replace: {operation}_{missing.pop()} is missing; the two halves share a cache, so replace both"
             )
-        makers[operation] = Maker(f"your {operation}", halves["forward"], halves["backward"], replaces=True)
+        makers[operation] = Maker(f"your {operation}", halves["forward"], halves.get("backward"), replaces=True)
     with ExitStack() as files:
         for path in kernels:
             from minisegnet.cuda.own_kernels import kernels_from
@@ -125,7 +131,7 @@ def _check_signature(name: str, function: Callable, contract: Callable, arrays: 
         raise BackendError(f"replace: {name} must be a function; got {type(function).__name__}")
     wanted = inspect.signature(contract)
     names = list(wanted.parameters)
-    count = arrays if name.endswith("_forward") else len(names)
+    count = len(names) if name.endswith("_backward") else arrays
     try:
         inspect.signature(function).bind(*names[:count], **dict.fromkeys(names[count:]))
     except TypeError as problem:
@@ -160,14 +166,17 @@ def pretend_replaced(operations: tuple[str, ...]) -> Iterator[None]:
         _replacements.reset(token)
 
 
-def maker_of(operation: str, on_device: bool = False) -> Maker:
-    """The pair of functions that computes an operation here, on NumPy arrays or on those on a device."""
+def maker_of(operation: str, on_device: bool = False, pair: bool = True) -> Maker:
+    """The functions that compute an operation here, on NumPy arrays or on those on a device.
+
+    pair   False: the one function of what has no backward pass
+    """
     replacement = replacement_of(operation)
     if replacement is not None:
         return replacement
     name = "cuda" if on_device else backend_in_force()
     module = importlib.import_module((BACKENDS | ON_DEVICE)[name])
-    forward = getattr(module, f"{operation}_forward", None)
+    forward = getattr(module, f"{operation}_forward" if pair else operation, None)
     if forward is None:
         raise BackendError(f"the {name} backend has no {operation}")
     return Maker(name, forward, getattr(module, f"{operation}_backward", None))

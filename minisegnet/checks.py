@@ -9,7 +9,7 @@ import numpy as np
 from minisegnet import shapes
 from minisegnet.backends import backend_in_force
 from minisegnet.cuda.arrays import device_of, is_array, is_device, place_of, to_device
-from minisegnet.errors import BackendError, DtypeError, IndicesError, LabelError, OptionError, ShapeError
+from minisegnet.errors import BackendError, BoxError, DtypeError, IndicesError, LabelError, OptionError, ShapeError
 
 
 def shape(array: Any) -> tuple[int, ...] | None:
@@ -174,6 +174,56 @@ def not_empty_image(operation: str, x: tuple) -> None:
         raise ShapeError(f"{operation} needs at least one row and column; got shape {x}")
 
 
+def regions(operation: str, features: Any, boxes: Any, spatial_scale: float) -> None:
+    """Rows (image number, x1, y1, x2, y2), finite, each of an image that is there (not looked at on a device)."""
+    if is_device(boxes):
+        return
+    finite(operation, "box", boxes, 1e9 / max(spatial_scale, 1))  # further off, int32 cannot count the points of a box
+    N, number = len(features), boxes[:, 0]
+    stray = (number < 0) | (number >= N) | (number != np.floor(number))
+    if stray.any():
+        row = int(np.argmax(stray))
+        raise BoxError(
+            f"{operation}: box {row} is of image number {number[row]:g}, and features hold {N} images, counted from 0 "
+            f"({int(stray.sum())} of {len(boxes)} boxes are); a row is (image number, x1, y1, x2, y2)"
+        )
+
+
+def scored_boxes(boxes: Any, scores: Any) -> None:
+    """Boxes (R, 4), finite, and as many scores, none NaN (numbers are not looked at on a device)."""
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or scores.shape != boxes.shape[:1]:
+        raise ShapeError(f"nms takes boxes (R, 4) and scores (R,); got {boxes.shape} and {scores.shape}")
+    if not is_device(boxes):
+        finite("nms", "box", boxes, 1e18)  # further off, float32 cannot hold the area of a box
+        if np.isnan(scores).any():
+            raise BoxError(f"nms: the score of box {int(np.argmax(np.isnan(scores)))} is NaN; did training diverge?")
+
+
+def finite(operation: str, what: str, rows: np.ndarray, farthest: float = np.inf) -> None:
+    """Rows of numbers, none NaN, infinite or larger than the farthest."""
+    broken = ~(np.abs(rows) <= min(farthest, float(np.finfo(rows.dtype).max))).all(axis=1)
+    if broken.any():
+        row = int(np.argmax(broken))
+        numbers = ", ".join(f"{value:g}" for value in rows[row])
+        limit = "" if farthest == np.inf else f" or off by more than {farthest:.0e} pixels"
+        raise BoxError(
+            f"{operation}: {what} {row} is ({numbers}), which is not finite{limit} ({int(broken.sum())} of {len(rows)} "
+            "are); did training diverge?"
+        )
+
+
+def kept(who: str, keep: Any, boxes: Any) -> Any:
+    """A replacement's choice of boxes held against the contract, as int32 indices, C-contiguous."""
+    if not is_array(keep) or device_of(keep) != device_of(boxes) or keep.dtype.kind not in "iu" or keep.ndim != 1:
+        given = f"{keep.dtype} of shape {keep.shape}" if is_array(keep) else type(keep).__name__
+        raise DtypeError(f"{who} must be a vector of integers where the boxes lie; got {given}")
+    if not is_device(keep):
+        integers = keep.astype(np.int64)
+        if np.any((integers < 0) | (integers >= len(boxes))) or len(np.unique(integers)) < len(integers):
+            raise ShapeError(f"{who} must be distinct indices of the {len(boxes)} boxes; got {keep}")
+    return keep.astype(np.int32)
+
+
 def dimension(operation: str, x: tuple, dim: int) -> None:
     """A dimension that the array has."""
     if not -len(x) <= shapes.integer(dim, "dim") < len(x):
@@ -207,6 +257,13 @@ def not_negative(operation: str, **values: float) -> None:
     for name, value in values.items():
         if not value >= 0:
             raise OptionError(f"{operation}: {name} must be at least 0; got {value!r}")
+
+
+def share(operation: str, **values: float) -> None:
+    """Numbers from 0 to 1."""
+    for name, value in values.items():
+        if not 0 <= value <= 1:
+            raise OptionError(f"{operation}: {name} must lie between 0 and 1; got {value!r}")
 
 
 def result(who: str, array: Any, shape: tuple, dtype: np.dtype, device: Any) -> Any:

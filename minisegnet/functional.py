@@ -35,7 +35,11 @@ OPERATIONS = {
     "upsample_bilinear2d": 1, "reflection_pad2d": 1, "concat": 1, "crop": 1, "add": 2,
     "batch_norm2d": 3, "relu": 1, "sigmoid": 1, "softmax": 1, "dropout": 1,
     "softmax_cross_entropy": 2, "binary_cross_entropy_with_logits": 2, "smooth_l1": 2, "dice": 2,
+    "roi_align": 2, "roi_pool": 2,
 }  # fmt: skip
+
+# What is chosen has no gradient: one function, of the operation's own name, in place of the pair.
+WITHOUT_BACKWARD = {"nms": 2}
 
 
 def run_forward(
@@ -612,3 +616,101 @@ def check_labels(cache):
         from minisegnet.cuda import loss
 
         loss.check_labels(cache.operation, cache.saved)
+
+
+# ------------------------------------------------------------------------------------------ regions of an image
+
+
+def roi_align_forward(features, boxes, output_size, spatial_scale=1.0, sampling_ratio=0, aligned=True):
+    """The part of a feature map under each box, resampled to one size without rounding the box to whole pixels.
+
+    A box is cut into h x w bins, and each bin's value is the mean of bilinear samples at a grid of points inside it:
+
+    y[r, c, i, j] = mean over the points (p, q) of bin (i, j) of features[n, c, p, q] interpolated
+
+    features        (N, C, H, W)
+    boxes           (R, 5), rows (image number n, x1, y1, x2, y2) of features' type, corners in pixels of the image,
+                    inside it or not
+    output_size     (h, w), or an int for both
+    spatial_scale   > 0, pixels of the feature map in one of the image: 1 / stride
+    sampling_ratio  points along each side of a bin; 0 (or less, as PyTorch's default): ceil(bin size), box by box
+    aligned         True: pixel i covers [i, i + 1], so its value stands at i + 1/2 (Detectron2; ONNX's half_pixel).
+                    False: its value stands at i, and a box is at least one pixel of the feature map wide and high
+                    (PyTorch's default; ONNX's output_half_pixel)
+
+    Points are counted so that values stand at whole numbers: one in [-1, 0] or [H - 1, H] takes the value at the edge,
+    one further out is zero. A box without points (adaptive, of no area or its corners the wrong way round) gives zeros.
+
+    Returns y (R, C, h, w) and the cache. Differentiable: features (boxes have no gradient).
+    Raises BoxError for a box that is not finite, further than 1e9 pixels off, or of an image that is not there, with
+    its row (on a device boxes are trusted).
+    Source: He et al. 2017, Mask R-CNN, section 3 (RoIAlign); aligned: Wu et al. 2019, Detectron2.
+    """
+    checks.floats(features=features, boxes=boxes)
+    output = shapes.regions(features.shape, boxes.shape, output_size)
+    checks.not_empty_image("roi_align", features.shape)
+    checks.positive("roi_align", spatial_scale=spatial_scale)
+    shapes.integer(sampling_ratio, "sampling_ratio")
+    checks.regions("roi_align", features, boxes, spatial_scale)
+    options = {
+        "output_size": output_size,
+        "spatial_scale": spatial_scale,
+        "sampling_ratio": sampling_ratio,
+        "aligned": aligned,
+    }
+    return run_forward("roi_align", (features, boxes), options, (output,))
+
+
+def roi_align_backward(dy, cache):
+    """Gradient dfeatures of `roi_align_forward`: each dy goes back by the weights that made its bin."""
+    return run_backward("roi_align", dy, cache)
+
+
+def roi_pool_forward(features, boxes, output_size, spatial_scale=1.0):
+    """The part of a feature map under each box, max-pooled to one size over bins of whole pixels.
+
+    A box's corners times spatial_scale are rounded (halves away from zero) to its first and last pixel, L >= 1 pixels
+    apiece in each direction; bin i of h takes the rows floor(i L / h) to ceil((i + 1) L / h) - 1 of them, computed in
+    the type of features. What the rounding moves is what `roi_align_forward` mends.
+
+    features       (N, C, H, W); NaN wins over all
+    boxes          (R, 5), rows (image number, x1, y1, x2, y2), as for `roi_align_forward`
+    output_size    (h, w), or an int for both
+    spatial_scale  > 0, pixels of the feature map in one of the image: 1 / stride
+
+    Returns y (R, C, h, w), 0 for a bin that lies outside the feature map, and the cache. Differentiable: features.
+    Raises BoxError as `roi_align_forward`.
+    Source: Girshick 2015, Fast R-CNN, section 2.1.
+    """
+    checks.floats(features=features, boxes=boxes)
+    output = shapes.regions(features.shape, boxes.shape, output_size)
+    checks.not_empty_image("roi_pool", features.shape)
+    checks.positive("roi_pool", spatial_scale=spatial_scale)
+    checks.regions("roi_pool", features, boxes, spatial_scale)
+    options = {"output_size": output_size, "spatial_scale": spatial_scale}
+    return run_forward("roi_pool", (features, boxes), options, (output,))
+
+
+def roi_pool_backward(dy, cache):
+    """Gradient dfeatures of `roi_pool_forward`: each dy goes to the value that won its bin, the first of equals."""
+    return run_backward("roi_pool", dy, cache)
+
+
+def nms(boxes, scores, iou_threshold):
+    """Non-maximum suppression: go through the boxes by falling score, and keep each that overlaps none kept before.
+
+    boxes          (R, 4), rows (x1, y1, x2, y2); one of no area, or its corners the wrong way round, overlaps none
+    scores         (R,), of equals the first comes first
+    iou_threshold  0 to 1; boxes overlap where intersection / union, computed in their type, is above it
+
+    Returns the kept boxes' indices, int32 (kept,), by falling score. What is chosen has no gradient.
+    Raises BoxError for a box that is not finite, or further than 1e18 pixels off, and for a score that is NaN, with its
+    row (on a device they are trusted).
+    Source: Girshick et al. 2014, R-CNN, section 2.2.
+    """
+    checks.floats(boxes=boxes, scores=scores)
+    checks.scored_boxes(boxes, scores)
+    checks.share("nms", iou_threshold=iou_threshold)
+    maker = maker_of("nms", on_device=places.is_device(boxes), pair=False)
+    keep = maker.forward(boxes, scores, iou_threshold=iou_threshold)
+    return checks.kept(f"the result of {maker.name}", keep, boxes) if maker.replaces else keep

@@ -192,6 +192,14 @@ def crop(x: Shape, top: int, left: int, height: int, width: int) -> Shape:
     return N, C, height, width
 
 
+def regions(features: Shape, boxes: Shape, output_size: Any) -> Shape:
+    """(R, C, h, w) of one part of the images (N, C, H, W) for each row of boxes (R, 5)."""
+    _, C, _, _ = images(features, "features")
+    if len(boxes) != 2 or boxes[1] != 5:
+        raise ShapeError(f"boxes must have shape (R, 5), rows (image number, x1, y1, x2, y2); got {tuple(boxes)}")
+    return boxes[0], C, *pair(output_size, "output_size", 1)
+
+
 def _weight(weight: Shape) -> Shape:
     if len(weight) != 4 or min(weight[2:]) < 1:
         raise ShapeError(f"weight must have four dimensions (channels, channels, kernel_h, kernel_w); got {weight}")

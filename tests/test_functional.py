@@ -11,6 +11,7 @@ import minisegnet
 from minisegnet import functional
 from minisegnet.errors import (
     BackendError,
+    BoxError,
     DtypeError,
     IndicesError,
     LabelError,
@@ -322,7 +323,7 @@ def test_error(backend, call, error, message):
 def test_errors_are_of_python_s_kinds_too():
     """So that a caller who knows only Python's own catches the right thing."""
     kinds = {
-        ShapeError: ValueError, OptionError: ValueError, LabelError: ValueError,
+        ShapeError: ValueError, OptionError: ValueError, LabelError: ValueError, BoxError: ValueError,
         DtypeError: TypeError, IndicesError: IndexError, BackendError: RuntimeError,
     }  # fmt: skip
     for error, kind in kinds.items():
@@ -366,3 +367,5 @@ def test_every_operation_has_both_halves_and_tells_what_it_does():
         for half in ("forward", "backward"):
             function = getattr(functional, f"{operation}_{half}")
             assert function.__doc__, f"{operation}_{half} has no docstring"
+    for operation in functional.WITHOUT_BACKWARD:
+        assert getattr(functional, operation).__doc__, f"{operation} has no docstring"

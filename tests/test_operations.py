@@ -17,7 +17,7 @@ BOUNDS = {"float32": 1e-5, "float64": 1e-13}  # of float32's 6e-8 and float64's 
 # Linear in each differentiable argument, up to what does not depend on it.
 LINEAR = {
     "conv2d", "conv_transpose2d", "linear", "avg_pool2d", "max_unpool2d", "nearest_unpool2d", "bed_of_nails2d",
-    "upsample_bilinear2d", "reflection_pad2d", "concat", "crop", "add", "dropout",
+    "upsample_bilinear2d", "reflection_pad2d", "concat", "crop", "add", "dropout", "roi_align",
 }  # fmt: skip
 
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch_regions
 from cases import cases
 from conftest import assert_close
+from torch_regions import as_pair
 
 pytestmark = pytest.mark.torch
 
@@ -164,6 +166,14 @@ def dice(tensors, options):
     return 1 - torch.where(below > 0, above / torch.where(below > 0, below, 1), 0).mean()
 
 
+def roi_align(tensors, options):
+    return torch_regions.roi_align(*tensors, **{"sampling_ratio": 0, "aligned": True} | options)
+
+
+def roi_pool(tensors, options):
+    return torch_regions.roi_pool(*tensors, **options)
+
+
 def functions():
     """torch.nn.functional, imported where it is used, so that the tests are collected without PyTorch."""
     import torch
@@ -171,15 +181,11 @@ def functions():
     return torch.nn.functional
 
 
-def as_pair(value):
-    return (value, value) if isinstance(value, int) else tuple(value)
-
-
 ORACLES = {
     function.__name__: function
     for function in (
         conv2d, conv_transpose2d, linear, max_pool2d, avg_pool2d, max_unpool2d, nearest_unpool2d, bed_of_nails2d,
         upsample_bilinear2d, reflection_pad2d, concat, crop, add, batch_norm2d, relu, sigmoid, softmax,
-        softmax_cross_entropy, binary_cross_entropy_with_logits, smooth_l1, dice,
+        softmax_cross_entropy, binary_cross_entropy_with_logits, smooth_l1, dice, roi_align, roi_pool,
     )
 }  # fmt: skip

@@ -43,6 +43,8 @@ from minisegnet.numpy_ops.pooling import (
     max_pool2d_backward,
     max_pool2d_forward,
 )
+from minisegnet.numpy_ops.roi import roi_align_backward, roi_align_forward, roi_pool_backward, roi_pool_forward
+from minisegnet.numpy_ops.suppression import nms
 from minisegnet.numpy_ops.unpool import (
     bed_of_nails2d_backward,
     bed_of_nails2d_forward,
@@ -53,4 +55,4 @@ from minisegnet.numpy_ops.unpool import (
 )
 from minisegnet.numpy_ops.upsample import upsample_bilinear2d_backward, upsample_bilinear2d_forward
 
-__all__ = [name for name in dir() if name.endswith(("_forward", "_backward"))]
+__all__ = [name for name in dir() if name == "nms" or name.endswith(("_forward", "_backward"))]

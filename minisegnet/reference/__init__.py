@@ -49,6 +49,8 @@ from minisegnet.reference.pooling import (
     max_pool2d_backward,
     max_pool2d_forward,
 )
+from minisegnet.reference.roi import roi_align_backward, roi_align_forward, roi_pool_backward, roi_pool_forward
+from minisegnet.reference.suppression import nms
 from minisegnet.reference.unpool import (
     bed_of_nails2d_backward,
     bed_of_nails2d_forward,
@@ -90,10 +92,15 @@ __all__ = [
     "max_unpool2d_forward",
     "nearest_unpool2d_backward",
     "nearest_unpool2d_forward",
+    "nms",
     "reflection_pad2d_backward",
     "reflection_pad2d_forward",
     "relu_backward",
     "relu_forward",
+    "roi_align_backward",
+    "roi_align_forward",
+    "roi_pool_backward",
+    "roi_pool_forward",
     "sigmoid_backward",
     "sigmoid_forward",
     "smooth_l1_backward",
