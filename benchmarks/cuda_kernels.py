@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minisegnet import cuda, shapes
-from minisegnet.cuda import convolution, ladder, optimisers
+from minisegnet.cuda import arrays, convolution, ladder, optimisers, suppression
 from minisegnet.cuda.device import Device
 from minisegnet.cuda.ladder import RUNGS
 from minisegnet.cuda.precisions import PRECISIONS
@@ -182,6 +182,43 @@ def moving(draw: Callable, draw_labels: Callable, size: tuple[int, int, int, int
     yield "adam", 7 * image, adam
 
 
+def regions(draw: Callable, draw_labels: Callable, size: tuple[int, int, int, int]) -> Iterator[tuple]:
+    """The same of what takes boxes: some that tile the images, so that each pixel lies under one.
+
+    Suppression holds every box against all that follow; the bits that tell which overlap are written and read again.
+    """
+    N, C, H, W = size
+    side, bins = min(16, H, W), (7, 7)
+    tiles = [
+        (n, left, top, left + side, top + side)
+        for n in range(N)
+        for top in range(0, H, side)
+        for left in range(0, W, side)
+    ]
+    image, pooled, count = 4 * prod(size), (len(tiles), C, *bins), H * W // 8
+
+    def given() -> tuple:
+        boxes = draw(len(tiles), 5)
+        arrays.fill(boxes, tiles)
+        return draw(*size), boxes, bins
+
+    def backward(operation: str, *options: Any) -> Callable:
+        _, saved = getattr(cuda, f"{operation}_forward")(*given(), *options)
+        return partial(getattr(cuda, f"{operation}_backward"), draw(*pooled), saved)
+
+    def suppressed() -> Callable:
+        boxes = 100 * draw(count, 4)
+        boxes[:, 2:] = boxes[:, :2] + 20
+        return partial(suppression.suppress, boxes, draw(count), 0.5)
+
+    values = 4 * prod(pooled)
+    yield "roi_align forward", image + values, lambda: partial(cuda.roi_align_forward, *given(), 1.0, 2)
+    yield "roi_align backward", image + values, partial(backward, "roi_align", 1.0, 2)
+    yield "roi_pool forward", image + 2 * values, lambda: partial(cuda.roi_pool_forward, *given())
+    yield "roi_pool backward", image + 2 * values, partial(backward, "roi_pool")
+    yield f"nms of {count}", count * (24 + count / 8), suppressed
+
+
 def cudnn() -> str | None:
     """PyTorch and cuDNN with their versions, where they can use the GPU."""
     if importlib.util.find_spec("torch") is None:
@@ -251,9 +288,11 @@ def measure_convolutions(device: Any, bandwidth: float, given: Sequence[Shape], 
                     yield Convolved(shape, product, rung, ours, limit, theirs)
 
 
-def measure_moving(device: Any, bandwidth: float, size: tuple[int, int, int, int]) -> Iterator[Moved]:
-    """Every operation that computes next to nothing, on images of one size."""
-    for name, least, make in moving(device.draw, device.draw_labels, size):
+def measure_moving(
+    device: Any, bandwidth: float, size: tuple[int, int, int, int], listed: Callable = moving
+) -> Iterator[Moved]:
+    """Every operation that computes next to nothing, or each of another list, on images of one size."""
+    for name, least, make in listed(device.draw, device.draw_labels, size):
         seconds = device.seconds([make() for _ in range(sets_for(least, device.cache))])
         yield Moved(name, least, seconds, least / seconds / bandwidth)
 
@@ -303,9 +342,14 @@ def summary(convolved: Sequence[Convolved], moved: Sequence[Moved]) -> list[str]
 
 
 def report(
-    device: Any, bandwidth: float, beside: str | None, convolved: Sequence[Convolved], moved: Sequence[Moved]
+    device: Any,
+    bandwidth: float,
+    beside: str | None,
+    convolved: Sequence[Convolved],
+    moved: Sequence[Moved],
+    of_regions: Sequence[Moved],
 ) -> list[str]:
-    """The whole page: what was measured on, the summary, both tables."""
+    """The whole page: what was measured on, the summary, the tables."""
     return [
         f"# Kernels on {device.name}",
         "",
@@ -327,6 +371,13 @@ def report(
         "Arrays of 8 x 64 x 256 x 256 float32, each counted once for each time that it must be read or written.",
         "",
         *moving_table(moved),
+        "",
+        "## Regions",
+        "",
+        "512 boxes of 16 x 16 that tile 2 images of 256 x 256 in 256 channels, pooled to 7 x 7, by 2 x 2 points a bin;",
+        "each array counted once. Suppression of so many boxes: their overlaps, a bit a pair, written and read again.",
+        "",
+        *moving_table(of_regions),
         "",
     ]
 
@@ -357,7 +408,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{row.shape.name:10} {row.product:18} {row.rung:16} {row.seconds * 1e3:9.3f} ms", file=sys.stderr)
         convolved.append(row)
     moved = list(measure_moving(device, bandwidth, (8, 64, 256, 256)))
-    lines = report(device, bandwidth, beside, convolved, moved)
+    of_regions = list(measure_moving(device, bandwidth, (2, 256, 256, 256), regions))
+    lines = report(device, bandwidth, beside, convolved, moved, of_regions)
     print("\n".join(lines))
     if options.write:
         RESULTS.mkdir(parents=True, exist_ok=True)

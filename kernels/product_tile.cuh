@@ -15,9 +15,9 @@
 __device__ __forceinline__ float value_at(const float* address) { return address ? *address : 0.0f; }
 
 // Rung 3. One thread an output; 16 x 16 threads fetch a tile of A and one of B together, so that each value is read
-// from memory once for 16 outputs that need it.
-constexpr int TILE = 16;
-using Tile = float[TILE][TILE + 1];                              // [k][row]; one more, so that neighbours along k lie
+// from memory once for 16 outputs that need it. Tiles are deeper than wide: the threads meet half as often.
+constexpr int TILE = 16, TILE_DEPTH = 32;                        // along the rows, along k
+using Tile = float[TILE_DEPTH][TILE + 1];                        // [k][row]; one more, so that neighbours along k lie
                                                                  // in different banks
 template <class A, class B, class Result>
 __device__ void tile_product(Tile& a_tile, Tile& b_tile, const A& a, const B& b, const Result& result, int first_k,
@@ -33,11 +33,13 @@ __device__ void tile_product(Tile& a_tile, Tile& b_tile, const A& a, const B& b,
     const auto b_row = b.row(n0 + b_r);
 
     float sum = 0.0f;
-    for (int k0 = first_k; k0 < last_k; k0 += TILE) {
-        a_tile[a_k][a_r] = value_at(a.address(a_row, a.column(k0 + a_k)));
-        b_tile[b_k][b_r] = value_at(b.address(b_row, b.column(k0 + b_k)));
+    for (int k0 = first_k; k0 < last_k; k0 += TILE_DEPTH) {
+        for (int k = 0; k < TILE_DEPTH; k += TILE) {
+            a_tile[k + a_k][a_r] = value_at(a.address(a_row, a.column(k0 + k + a_k)));
+            b_tile[k + b_k][b_r] = value_at(b.address(b_row, b.column(k0 + k + b_k)));
+        }
         __syncthreads();
-        for (int k = 0; k < TILE; k++) sum += a_tile[k][y] * b_tile[k][x];
+        for (int k = 0; k < TILE_DEPTH; k++) sum += a_tile[k][y] * b_tile[k][x];
         __syncthreads();
     }
     result.store(result.row(m0 + y), result.column(n0 + x), sum);

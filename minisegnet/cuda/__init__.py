@@ -17,7 +17,7 @@ from typing import Any
 from minisegnet.cuda.arrays import float32_arrays
 from minisegnet.cuda.precisions import precision
 
-# The module that holds `<operation>_forward` and `<operation>_backward`.
+# The module that holds `<operation>_forward` and `<operation>_backward`, or the one function of what has no backward.
 MODULES = {
     "conv2d": "convolution", "conv_transpose2d": "convolution", "linear": "linear",
     "max_pool2d": "pooling", "avg_pool2d": "pooling",
@@ -27,11 +27,14 @@ MODULES = {
     "batch_norm2d": "normalisation",
     "relu": "activation", "sigmoid": "activation", "softmax": "activation", "dropout": "dropout",
     "softmax_cross_entropy": "loss", "binary_cross_entropy_with_logits": "loss", "smooth_l1": "loss", "dice": "loss",
+    "roi_align": "roi", "roi_pool": "roi", "nms": "suppression",
 }  # fmt: skip
+
+WITHOUT_BACKWARD = {"nms"}
 
 
 def __getattr__(name: str) -> Callable:
-    operation, _, half = name.rpartition("_")
+    operation, _, half = (name, "", "forward") if name in WITHOUT_BACKWARD else name.rpartition("_")
     module = f"{__name__}.{MODULES.get(operation)}"
     if half not in ("forward", "backward") or importlib.util.find_spec(module) is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -96,6 +96,11 @@ def to_device(array: Any) -> Any:
         return cupy().asarray(np.asarray(array, order="C"))
 
 
+def beside(other: Any, array: Any) -> Any:
+    """The array's values where another array lies: on a device, or in the computer's memory."""
+    return to_device(array) if is_device(other) else to_host(array)
+
+
 def to_host(array: Any) -> np.ndarray:
     """The array's values as a NumPy array, once the kernels that write them are done; a NumPy array as it is.
 

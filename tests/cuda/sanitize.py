@@ -88,6 +88,15 @@ def run_rungs():
                 yield [linear.multiply(a, b, draw(N), across, down, name)]
 
 
+def run_suppression():
+    """Boxes of one word, of whole ones and of a last one that is not full."""
+    rng = np.random.default_rng(0)
+    for count in (1, 32, 300):
+        corners = rng.random((count, 2), np.float32)
+        boxes = np.hstack([corners, corners + rng.random((count, 2), np.float32)])
+        yield [minisegnet.cuda.nms(*map(arrays.to_device, (boxes, rng.random(count, np.float32))), 0.3)]
+
+
 def run_optimisers():
     """Both rungs: a count that is no multiple of four, and arrays that start off the 16-byte boundary."""
     for start in (0, 1):
@@ -102,7 +111,7 @@ def run_cases():
     arrays.check_device()
     arrays.cupy().cuda.set_allocator(None)
     count = 0
-    for run in (run_operations, run_later_rungs, run_rungs, run_optimisers):
+    for run in (run_operations, run_later_rungs, run_rungs, run_suppression, run_optimisers):
         for results in run():
             for result in results:
                 if result is not None:

@@ -73,10 +73,10 @@ class ndarray:  # as CuPy calls it
         return len(self.values)
 
     def __getitem__(self, where):
-        return ndarray(self.values[where], self.device)
+        return ndarray(self.values[_values(where)], self.device)
 
-    def __setitem__(self, where, number):
-        self.values[where.values if isinstance(where, ndarray) else where] = number
+    def __setitem__(self, where, values):
+        self.values[_values(where)] = _values(values)
 
     def __eq__(self, number):
         return ndarray(self.values == number, self.device)
@@ -98,6 +98,10 @@ class ndarray:  # as CuPy calls it
 
     def reshape(self, *shape):
         return ndarray(self.values.reshape(*shape), self.device)
+
+
+def _values(thing):
+    return thing.values if isinstance(thing, ndarray) else thing
 
 
 class Memory:

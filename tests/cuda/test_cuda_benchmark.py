@@ -125,6 +125,19 @@ def test_what_moves_memory_computes(benchmark):
 
 
 @emulated
+def test_regions_compute(benchmark):
+    """Boxes that tile the images: all of them is read, and nearly every pixel gets a gradient."""
+    computer = Computer(took=1e-9)
+    rows = list(benchmark.measure_moving(computer, 1e12, (2, 8, 32, 48), benchmark.regions))
+    assert [row.name.split()[0] for row in rows] == 2 * ["roi_align"] + 2 * ["roi_pool"] + ["nms"]
+    (aligned, _), dfeatures, (pooled, _), _, (keep, count) = (results[0] for results in computer.results)
+    assert aligned.shape == pooled.shape == (12, 8, 7, 7)
+    assert np.isfinite(aligned).all() and dfeatures.shape == (2, 8, 32, 48) and (abs(dfeatures) > 0).mean() > 0.95
+    assert 1 < count[0] < len(keep) == 192
+    assert rows[0].bytes == 4 * (2 * 8 * 32 * 48 + 12 * 8 * 49)
+
+
+@emulated
 @pytest.mark.torch
 @pytest.mark.parametrize("layout", ["NCHW", "channels last"])
 @pytest.mark.parametrize("product", ["forward", "gradient by input", "gradient by weight"])
@@ -184,14 +197,17 @@ def test_the_page_is_written_under_the_devices_name(benchmark, monkeypatch, tmp_
     monkeypatch.setattr(benchmark, "Device", found)
     monkeypatch.setattr(benchmark, "RESULTS", tmp_path / "results" / "cuda")
     monkeypatch.setattr(benchmark, "measure_convolutions", lambda *_: [row(benchmark, 0.7)])
-    monkeypatch.setattr(benchmark, "measure_moving", lambda *_: [benchmark.Moved("adam", 1e9, 1e-3, 0.81)])
+    monkeypatch.setattr(
+        benchmark, "measure_moving",
+        lambda device, bandwidth, size, *listed: [benchmark.Moved("nms" if listed else "adam", 1e9, 1e-3, 0.81)],
+    )  # fmt: skip
     monkeypatch.setattr(benchmark, "cudnn", lambda: None)
     assert benchmark.main(["--write"]) == 0
     page = (tmp_path / "results" / "cuda" / "NVIDIA_H100_80GB_HBM3.md").read_text()
     assert page.strip() == capsys.readouterr().out.strip()
     assert page.startswith("# Kernels on NVIDIA H100 80GB HBM3\n")
     assert "no PyTorch for CUDA to compare with. A copy reads and writes 3000 GB/s." in page
-    assert len(re.findall(r"^\| (of 64|adam) \|", page, re.MULTILINE)) == 2
+    assert re.findall(r"^\| (of 64|adam|nms) \|", page, re.MULTILINE) == ["of 64", "adam", "nms"]
 
 
 def test_what_holds_the_device_compiles():

@@ -135,3 +135,33 @@ def test_nails_are_gathered_side_by_side():
         )
         found.append(total(rows, "sectors", "write") / total(rows, "requests", "write"))
     assert found == [2 * SIDE_BY_SIDE, SIDE_BY_SIDE]
+
+
+def test_groups_of_channels_look_at_the_boxes_once():
+    x, boxes, y = draw(1, 8, 12, 12), np.float32([[0, 1, 2, 9, 8], [0, 3, 0, 11, 5]]), draw(2, 8, 4, 4)
+    options, found = (1, 8, 12, 12, 4, 4, 1.0, 2, True), []
+    for rung, count in (("", y.size), ("_channels", y.size // 8)):
+        rows = counted(launch, "roi_align.cu", f"roi_align_forward{rung}", 1, 256, x, boxes, y, count, *options)
+        found.append(total(rows, "accesses", "read", array="boxes"))
+    assert found[0] == 8 * found[1]
+
+
+def test_gradients_of_regions_are_gathered_without_atomics():
+    dy, boxes, dx = draw(1, 8, 2, 2), np.float32([[0, 1, 1, 5, 4]]), np.zeros((1, 8, 6, 6), np.float32)
+    options = 8, 6, 6, 2, 2, 1.0, 2, True
+    rows = counted(launch, "roi_align.cu", "roi_align_backward", 1, 32, dy, boxes, dx, 32, 1, *options)
+    assert total(rows, "accesses", "atomic") == 32 * 4 * 4  # values, points and pixels around each
+    rows = counted(launch, "roi_align.cu", "roi_align_backward_gather", 1, 64, dy, boxes, dx, 1, *options)
+    assert total(rows, "accesses", "atomic") == 0 and total(rows, "accesses", "write") == dx.size
+
+
+def test_suppression_meets_at_two_barriers_for_a_word_of_boxes():
+    n, words, count = 96, 3, np.zeros(1, np.int32)
+    order, keep, mask = np.arange(n, dtype=np.int32), np.zeros(n, np.int32), np.zeros((n, words), np.uint32)
+    corners = draw(n, 2)
+    boxes = np.hstack([corners, corners + 1])
+    with emulator.check() as block:
+        launch("nms.cu", "nms_block", 1, 64, boxes, order, np.zeros(n, np.int32), keep, count, 0.5, n)
+    with emulator.check() as scan:
+        launch("nms.cu", "nms_scan", 1, 64, mask, order, np.zeros(words, np.uint32), keep, count, n)
+    assert (block.counters.barriers, scan.counters.barriers) == (n, 2 * words)

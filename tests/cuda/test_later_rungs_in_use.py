@@ -24,6 +24,7 @@ def distinct(maps, pooled, below):
 
 LABELS = np.random.default_rng(0).choice([0, 1, 2, 255], (2, 60, 50))
 IMAGE = normal(2, 3, 40, 36)
+REGIONS = np.float32([[1, -3.25, 4, 30.5, 21], [0, 8, 60, 41, 71.75], [0, 0, 0, 72, 80], [1, 2, 2, 2.5, 3]])
 
 # Operation, arrays, options, the kernels that it launches forward and backward.
 TABLE = [
@@ -77,6 +78,10 @@ TABLE = [
     ("smooth_l1", [IMAGE, normal(*IMAGE.shape)], {"beta": 0.5, "reduction": "none"},
      "smooth_l1_forward smooth_l1_backward"),
     ("smooth_l1", [IMAGE, normal(*IMAGE.shape)], {"reduction": "sum"}, "smooth_l1_parts sum_block smooth_l1_backward"),
+    ("roi_align", [IMAGE, REGIONS], {"output_size": 7, "spatial_scale": 0.5, "sampling_ratio": 2},
+     "roi_align_forward_channels roi_align_backward_gather"),
+    ("roi_pool", [IMAGE, REGIONS], {"output_size": 4, "spatial_scale": 0.5},
+     "roi_pool_forward roi_pool_backward_gather"),
 ]  # fmt: skip
 
 

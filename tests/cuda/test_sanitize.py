@@ -55,6 +55,7 @@ def test_the_cases_run_every_rung_without_the_pool(cupy, monkeypatch, capsys):
     assert {"concat_put", "concat_take", "crop_backward_maps", "sgd_step", "sgd_step_4", "adam_step_4"} <= set(
         cupy.launched
     )
+    assert {"nms_sort", "nms_mask", "nms_scan"} <= set(cupy.launched)
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ def backward_weight(rung, tile, threads, parts, each, **shape):
     return Launch("conv2d_backward_weight.cu", "conv2d_backward_weight" + rung, grid, threads, arguments)
 
 
-def gemm(rung, tile, threads, M=20, N=25, K=50, parts=2, each=32):
+def gemm(rung, tile, threads, M=20, N=25, K=82, parts=2, each=48):
     grid = (ceil_div(N, tile), ceil_div(M, tile), parts) if tile else (ceil_div(M * N, 128), 1, parts)
     return Launch(
         "gemm.cu", "gemm" + rung, grid, threads,
@@ -148,6 +148,37 @@ def cross_entropy(kernel, grid, losses):
             floats(2, 4, 35), labels, floats(4), None, -100, *(zeros(size) for size in losses), zeros(70), zeros(70),
             zeros(70), ints(0), 70, 4, 35,
         ],
+    )  # fmt: skip
+
+
+def region_boxes():
+    """Of two images of 6 x 7: three that overlap, one of them cut by the border, and one of a third image."""
+    return np.array([[2, 1, 1, 5, 4], [1, 1, 1, 5, 4], [1, 2, 0.5, 6, 5], [1, 3, 2, 9, 8]], np.float32)
+
+
+def roi_align(kernel):
+    small, large = floats(4, 3, 2, 2), floats(2, 3, 6, 7, seed=1)
+    return Launch(
+        "roi_align.cu", kernel, 1, 64,
+        lambda: [*([small, region_boxes(), zeros(2, 3, 6, 7)] if "backward" in kernel else
+                   [large, region_boxes(), zeros(4, 3, 2, 2)]), 48, 2, 3, 6, 7, 2, 2, 1.0, 2, np.uint8(1)],
+    )  # fmt: skip
+
+
+def sorted_boxes(n=40):
+    """Boxes that overlap many others."""
+    corners = np.random.default_rng(8).integers(0, 6, (n, 2))
+    return np.hstack([corners, corners + 4]).astype(np.float32)
+
+
+def nms_scan():
+    """A mask of three words, the last of six boxes, in which every box strikes out some of those that follow."""
+    n, words = 70, 3
+    mask = np.random.default_rng(9).integers(0, 2**32, (n, words), np.uint32)
+    mask &= np.random.default_rng(10).integers(0, 2**32, (n, words), np.uint32)
+    return Launch(
+        "nms.cu", "nms_scan", 1, 64,
+        lambda: [mask, ints(*range(n)), np.zeros(words, np.uint32), ints(*range(n)), ints(0), n],
     )  # fmt: skip
 
 
@@ -203,4 +234,19 @@ LAUNCHES = {
     "cross-entropy, parts": cross_entropy("softmax_cross_entropy_parts", 3, [3, 3]),
     "bilinear": Launch("upsample_bilinear2d.cu", "upsample_bilinear2d_forward", 3, 32, lambda: [
         floats(24), zeros(96), 2, 3, 4, 6, 8, 6, -3, 12, 8, -4, 16]),
+    "RoIAlign": roi_align("roi_align_forward"),
+    "RoIAlign, backward": roi_align("roi_align_backward"),
+    "RoIAlign, backward by gathering": Launch("roi_align.cu", "roi_align_backward_gather", (1, 2, 2), 64, lambda: [
+        floats(4, 9, 2, 2), region_boxes(), zeros(2, 9, 6, 7), 4, 9, 6, 7, 2, 2, 1.0, 2, np.uint8(1)]),
+    "RoI pooling": Launch("roi_pool.cu", "roi_pool_forward", 1, 64, lambda: [
+        floats(2, 3, 6, 7), region_boxes(), zeros(4, 3, 2, 2), np.zeros(48, np.int32), 48, 2, 3, 6, 7, 2, 2, 1.0]),
+    "RoI pooling, backward": Launch("roi_pool.cu", "roi_pool_backward", 1, 64, lambda: [
+        floats(3, 3, 2, 2), ints(*range(36)) % 3 - 1, region_boxes()[1:], zeros(2, 3, 6, 7), 36, 3, 42, 4]),
+    "NMS, sorting": Launch("nms.cu", "nms_sort", 1, 64, lambda: [
+        sorted_boxes(), np.arange(40, dtype=np.float32) // 2, zeros(40, 4), np.zeros(40, np.int32), 40]),
+    "NMS by one block": Launch("nms.cu", "nms_block", 1, 64, lambda: [
+        sorted_boxes(), ints(*range(40)), np.zeros(40, np.int32), np.zeros(40, np.int32), ints(0), 0.3, 40]),
+    "NMS, mask": Launch("nms.cu", "nms_mask", (2, 1), 64, lambda: [
+        sorted_boxes(), np.zeros((40, 2), np.uint32), 0.3, 40]),
+    "NMS, scan": nms_scan(),
 }  # fmt: skip

@@ -17,6 +17,26 @@ extern "C" __global__ void neighbour_right(const float* x, float* y)
     y[t] = tile[63 - t];
 }
 
+// A vector on its way into a function's argument is read as any other.
+static __attribute__((noinline)) __device__ float sum_of(float4 v) { return v.x + v.y + v.z + v.w; }
+
+extern "C" __global__ void by_value(const float4* x, float* y)
+{
+    __shared__ float4 tile[64];
+    const int t = threadIdx.x;
+    tile[t] = x[t];                                                                // <-
+    y[t] = sum_of(tile[63 - t]);                                                   // <-
+}
+
+extern "C" __global__ void by_value_right(const float4* x, float* y)
+{
+    __shared__ float4 tile[64];
+    const int t = threadIdx.x;
+    tile[t] = x[t];
+    __syncthreads();
+    y[t] = sum_of(tile[63 - t]);
+}
+
 // The barrier before the next round is missing: a quick thread overwrites what a slow one still reads.
 extern "C" __global__ void rounds(const float* x, float* y, int n)
 {

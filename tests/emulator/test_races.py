@@ -20,6 +20,7 @@ def zeros(count):
 # What each kernel is launched with.
 LAUNCHES = {
     "neighbour": lambda: (1, 64, floats(64), zeros(64)),
+    "by_value": lambda: (1, 64, floats(256), zeros(64)),
     "rounds": lambda: (1, 64, floats(192), zeros(64), 3),
     "in_a_warp": lambda: (1, 32, floats(32), zeros(32)),
     "in_halves": lambda: (1, 32, floats(32), zeros(32)),
@@ -34,7 +35,7 @@ LAUNCHES = {
 }
 RIGHT = {
     **{f"{name}_right": LAUNCHES[name] for name in LAUNCHES if name in (
-        "neighbour", "rounds", "in_a_warp", "in_halves", "sum_of_all", "atomic_and_plain", "last_block")},
+        "neighbour", "by_value", "rounds", "in_a_warp", "in_halves", "sum_of_all", "atomic_and_plain", "last_block")},
     "bytes_right": lambda: (
         1, 256, np.random.default_rng(0).integers(0, 256, 256).astype(np.uint8), np.zeros(256, np.uint8),
         np.zeros(256, np.uint16)),

@@ -1,18 +1,25 @@
 // CUDA's built-in vector types: float4 and its kin with their alignment, and dim3.
 #pragma once
 
-// In check mode a vector is copied as one value of its whole size, so that reading a float4 is seen as one request for 16
-// bytes: g++, where it optimises, is told so by an option (compiler.py). In fast mode the compiler may do as it likes.
-#if defined(EMULATOR_CHECK) && (defined(__clang__) || !defined(__OPTIMIZE__))
-#define EMULATOR_COPIED_WHOLE(Name, bytes)                                                                  \
-    typedef unsigned char Whole __attribute__((vector_size(bytes), may_alias));                             \
-    Name() = default;                                                                                       \
-    __attribute__((always_inline)) Name(const Name& other) { *this = other; }                               \
+// In check mode a vector is copied by a constructor, as one value of its whole size: so reading a float4 is seen as one
+// request for 16 bytes, also where it is on its way into a function's argument. Assigned it is whole, too: g++, where it
+// optimises, is told so by an option (compiler.py). In fast mode the compiler may do as it likes.
+#if defined(EMULATOR_CHECK)
+#if defined(__clang__) || !defined(__OPTIMIZE__)
+#define EMULATOR_ASSIGNED_WHOLE(Name)                                                                       \
     __attribute__((always_inline)) Name& operator=(const Name& other)                                       \
     {                                                                                                       \
         *reinterpret_cast<Whole*>(this) = *reinterpret_cast<const Whole*>(&other);                          \
         return *this;                                                                                       \
     }
+#else
+#define EMULATOR_ASSIGNED_WHOLE(Name) Name& operator=(const Name&) = default;
+#endif
+#define EMULATOR_COPIED_WHOLE(Name, bytes)                                                                  \
+    typedef unsigned char Whole __attribute__((vector_size(bytes), may_alias));                             \
+    Name() = default;                                                                                       \
+    __attribute__((always_inline)) Name(const Name& other) { *this = other; }                               \
+    EMULATOR_ASSIGNED_WHOLE(Name)
 #define EMULATOR_COPIED_WHOLE_2(Name, Type)                                                                 \
     EMULATOR_COPIED_WHOLE(Name, 2 * sizeof(Type))                                                           \
     Name(Type x, Type y = 0) : x(x), y(y) {}
@@ -58,6 +65,7 @@ struct dim3 {
 };
 
 #undef EMULATOR_VECTORS
+#undef EMULATOR_ASSIGNED_WHOLE
 #undef EMULATOR_COPIED_WHOLE
 #undef EMULATOR_COPIED_WHOLE_2
 #undef EMULATOR_COPIED_WHOLE_4
