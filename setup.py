@@ -50,6 +50,7 @@ setup(
             "pytest>=8.0",
             "pytest-xdist>=3.6",
             "onnx>=1.23",
+            "pycocotools>=2.0.8",
             "nbformat>=5.10",
             "nbclient>=0.10",
             "ipykernel>=6.29",
@@ -57,7 +58,7 @@ setup(
             "pip>=23.0",
             "setuptools>=77",
         ],
-        "torch": ["torch==2.13.0"],
+        "torch": ["torch==2.13.0", "torchvision==0.28.0"],
         # The table of registers (make kernels): its numbers belong to one version of the compiler.
         "kernels": [
             "nvidia-cuda-nvrtc==13.5.*; sys_platform == 'linux'",

@@ -63,7 +63,9 @@ class Exit(Step):
             unstore(rows, as_image(self.answer, band.image), band.first * m)
 
     def backward(self) -> None:
-        """Take the gradient that the caller wrote over the answer."""
+        """Take the gradient that the caller wrote over the answer, where something behind it is trained."""
+        if not self.input.wants_gradient:
+            return
         m = self.input.m
         for band in self.bands:
             shape = (band.height * m, *self.input.stored[2:])

@@ -12,6 +12,7 @@ from minisegnet.engine.direct_convolution import DirectConvolution
 from minisegnet.engine.dropout import dropout
 from minisegnet.engine.first_convolution import FirstConvolution
 from minisegnet.engine.following import following
+from minisegnet.engine.fully_connected import flattening, fully_connected
 from minisegnet.engine.kernels import cuts_for
 from minisegnet.engine.known import known
 from minisegnet.engine.large_kernels import LargeKernels
@@ -144,6 +145,8 @@ FORMS: list[Callable[[Builder, Node], bool]] = [
     sliding_max_pooling,
     max_unpooling,
     convolution,
+    flattening,
+    fully_connected,
     resampling,
     pointwise,
     dropout,

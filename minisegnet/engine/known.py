@@ -6,7 +6,7 @@ from minisegnet import layers as L
 from minisegnet.backends import replacement_of
 from minisegnet.layers.base import Layer
 
-# The layers that the engine knows, and the operation that each stands for.
+# The layers that the engine knows, and the operation that each stands for, if any.
 KNOWN: dict[type[Layer], str] = {
     L.Add: "add",
     L.AvgPool2d: "avg_pool2d",
@@ -18,7 +18,9 @@ KNOWN: dict[type[Layer], str] = {
     L.ConvTranspose2d: "conv_transpose2d",
     L.Crop: "crop",
     L.Dropout: "dropout",
+    L.Flatten: "",
     L.GlobalAvgPool2d: "avg_pool2d",
+    L.Linear: "linear",
     L.MaxPool2d: "max_pool2d",
     L.MaxUnpool2d: "max_unpool2d",
     L.NearestUnpool2d: "nearest_unpool2d",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from minisegnet.errors import CheckpointError
 from minisegnet.graph import Graph
 from minisegnet.interop.published import Normalisation, recognised
 from minisegnet.interop.weights import read_file, without_wrapping
+
+if TYPE_CHECKING:
+    from minisegnet.detection.detector import Detector
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,9 @@ class Pretrained:
         return told
 
 
-def load_pretrained(graph: Graph, weights: str | Path | Mapping[str, Any], partial: bool = False) -> Pretrained:
+def load_pretrained(
+    graph: Graph | Detector, weights: str | Path | Mapping[str, Any], partial: bool = False
+) -> Pretrained:
     """Fill a graph from weights of the same names: torchvision's, another graph's, or a file of them.
 
     weights   a file that `read_weights` reads, or arrays by name
@@ -48,8 +53,9 @@ def load_pretrained(graph: Graph, weights: str | Path | Mapping[str, Any], parti
 
     The weight of a `Linear`, (out, in), fills a convolution (out, channels, kernel_h, kernel_w) with as many numbers,
     in that order: the fully connected layer as a convolution (Long et al. 2015, section 3.1). SqueezeNet 1.1 as
-    converted from Caffe is renamed (see `published.recognised`). Where running statistics come without their
-    num_batches_tracked, as in files from before 2018, that is 0.
+    converted from Caffe, and torchvision's detectors of before 2022, are renamed (see `published.recognised`); an
+    encoder's weights go into that of a detector. Where running statistics come without their num_batches_tracked, as in
+    files from before 2018 and from frozen normalisations, that is 0.
 
     The normalisation is the checkpoint's own for one of minisegnet, ImageNet's for torchvision's names.
 
@@ -72,6 +78,8 @@ def load_pretrained(graph: Graph, weights: str | Path | Mapping[str, Any], parti
     else:
         weights, normalisation = recognised(weights)
     wanted = graph.arrays()
+    if not wanted.keys() & weights.keys():
+        weights = _in_a_detector(wanted, weights)
     weights = _untracked(wanted, weights) | weights
     fitting = {name: _fitted(weights[name], array.shape) for name, array in wanted.items() if name in weights}
     missing = [name for name in wanted if name not in weights]
@@ -108,6 +116,12 @@ def _untracked(wanted: Iterable[str], weights: Mapping[str, np.ndarray]) -> dict
     return {f"{node}.num_batches_tracked": np.zeros((), np.int64) for node in tracked}
 
 
+def _in_a_detector(wanted: Iterable[str], weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The weights under the names that an encoder's have in a detector; as they are, if it has none of them."""
+    renamed = {f"backbone.body.{name}": array for name, array in weights.items()}
+    return renamed if renamed.keys() & set(wanted) else weights
+
+
 def _fitted(given: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """A `Linear`'s weight as the convolution that computes the same, anything else as it is."""
     if given.ndim == 2 and len(shape) == 4 and len(given) == shape[0] and given.size == np.prod(shape):
@@ -128,7 +142,7 @@ def _misfit(name: str, given: np.ndarray, wanted: np.ndarray) -> str:
 
 
 def _raise_for(
-    graph: Graph, source: str, partial: bool, missing: list[str], unexpected: list[str], misfits: list[str]
+    graph: Graph | Detector, source: str, partial: bool, missing: list[str], unexpected: list[str], misfits: list[str]
 ) -> None:
     """One error for all that does not fit, if anything that matters does not."""
     faults = {"of another shape or type": misfits}

@@ -1,4 +1,4 @@
-"""Published encoders, known by their weights' names: renamed as torchvision's, and what they want of their images."""
+"""Published networks, known by their weights' names: renamed as torchvision's, and what they want of their images."""
 
 from __future__ import annotations
 
@@ -31,6 +31,14 @@ _TORCHVISION = {
     "features.12.expand3x3": ("features.0", r"features\.(0|\d+\.(squeeze|expand[13]x[13]))|classifier\.1"),
     "layer4.1.conv2": ("conv1", r"conv1|bn1|layer\d\.\d+\.(conv\d|bn\d|downsample\.[01])|fc"),
 }
+# Of torchvision's Faster and Mask R-CNN: the first layer, and one that every detector has.
+_DETECTOR = ("backbone.body.conv1.weight", "rpn.head.cls_logits.weight")
+# What its files of before 2022, the published ones among them, call some of their layers.
+_FORMER_NAMES = {
+    r"(backbone\.fpn\.(?:inner|layer)_blocks\.\d)\.(weight|bias)": r"\1.0.\2",
+    r"(rpn\.head\.conv)\.(weight|bias)": r"\1.0.0.\2",
+    **{rf"(roi_heads\.mask_head)\.mask_fcn{n}\.(weight|bias)": rf"\1.{n - 1}.0.\2" for n in range(1, 10)},
+}
 
 
 def recognised(weights: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], Normalisation | None]:
@@ -38,18 +46,29 @@ def recognised(weights: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray]
 
     Known are torchvision's VGG-16, ResNets and SqueezeNet 1.1 of the published width, with or without what classifies,
     and SqueezeNet 1.1 of Caffe ("fire2_squeeze1x1_W"), whose first convolution expects blue, green, red: its input
-    channels are turned round, so that it takes red, green, blue.
+    channels are turned round, so that it takes red, green, blue. Torchvision's Faster R-CNN and Mask R-CNN on ResNets
+    are known by their names of before 2022 as well.
     """
     if _SQUEEZENET_NAMES.keys() >= weights.keys() >= {"conv1_W"}:
         renamed = {_SQUEEZENET_NAMES[name]: array for name, array in weights.items()}
         renamed["features.0.weight"] = renamed["features.0.weight"][:, ::-1]
         return renamed, SQUEEZENET
+    if all(name in weights for name in _DETECTOR) and weights[_DETECTOR[0]].shape[:2] == (64, 3):
+        return {_present_name(name): array for name, array in weights.items()}, IMAGENET
     for last, (first, names) in _TORCHVISION.items():
         if {f"{first}.weight", f"{last}.weight"} <= weights.keys() and weights[f"{first}.weight"].shape[:2] == (64, 3):
             known = re.compile(f"({names}){_ARRAYS}")
             if all(known.fullmatch(name) for name in weights):
                 return dict(weights), IMAGENET
     return dict(weights), None
+
+
+def _present_name(name: str) -> str:
+    """What torchvision calls a detector's array today."""
+    for former, present in _FORMER_NAMES.items():
+        if match := re.fullmatch(former, name):
+            return match.expand(present)
+    return name
 
 
 def _squeezenet_names() -> dict[str, str]:

@@ -43,6 +43,11 @@ class BatchNorm2d(Layer):
             self.buffers["num_batches_tracked"] = shared_zeros((), np.int64)
         self.initialise()
 
+    def stop_tracking(self):
+        """Keep no running statistics from now on, as if made with track_running_stats=False."""
+        self.track_running_stats = False
+        self.buffers.clear()
+
     @property
     def by_batch(self):
         """Whether the batch's statistics count, not the running ones."""
