@@ -10,11 +10,12 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench kernels gpu notebooks clean
+.PHONY: help demo demo-instances test lint bench kernels gpu notebooks clean
 .NOTPARALLEL:
 
 help:
 	@echo "make demo      train a small U-Net on made-up shapes for a minute, save a picture of what it sees"
+	@echo "make demo-instances  train a small Mask R-CNN on the same shapes for some minutes, save what it finds"
 	@echo "make test      run the tests; those marked torch run only where PyTorch is installed"
 	@echo "make lint      check style with ruff and types with mypy"
 	@echo "make bench     run every benchmark, each writing its table"
@@ -27,6 +28,9 @@ help:
 
 demo: $(VENV)/demo.stamp
 	$(RUN) -m minisegnet demo
+
+demo-instances: $(VENV)/demo.stamp
+	$(RUN) -m minisegnet demo-instances
 
 # As many processes as there are cores, so one thread of BLAS in each.
 test: $(VENV)/test.stamp

@@ -15,8 +15,8 @@ from minisegnet.memory import keep_freed_memory
 # Each is a module of minisegnet.commands (with _ for -): its docstring is the help; it has add_arguments(parser) and
 # run(arguments).
 COMMANDS = (
-    "demo", "train", "evaluate", "predict", "labels", "pretrain",
-    "summary", "offsets", "receptive-field", "compare", "what-where", "fully-connected", "doctor",
+    "demo", "demo-instances", "train", "evaluate", "predict", "labels", "pretrain",
+    "summary", "offsets", "receptive-field", "compare", "what-where", "fully-connected", "stages", "doctor",
 )  # fmt: skip
 
 DESCRIPTION = """Semantic segmentation from scratch: train a network on images and masks, and see what it sees.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 
-from minisegnet.commands.options import add_model_options, at_least
+from minisegnet.commands.options import add_model_options, at_least, graph_named
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,8 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from minisegnet import models
     from minisegnet.models.alignment import derivation
 
-    graph = models.create(arguments.model, **{"num_classes": arguments.classes, **dict(arguments.option)})
+    graph = graph_named(arguments.model, **{"num_classes": arguments.classes, **dict(arguments.option)})
     print(derivation(graph, (1, graph.inputs[0].channels, arguments.size, arguments.size)))

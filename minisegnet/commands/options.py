@@ -8,10 +8,18 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from minisegnet.errors import OptionError
+
 if TYPE_CHECKING:
+    from minisegnet.detection.detector import Detector
     from minisegnet.graph import Graph
 
-DATA_HELP = "shapes, shapes:easy, shapes:hard, or format and folder: folder:PATH, isbi:PATH, camvid:PATH, voc:PATH"
+DATA_HELP = (
+    "shapes, shapes:easy, shapes:hard, or format and folder: folder:PATH, isbi:PATH, camvid:PATH, voc:PATH, "
+    "nuclei:PATH, coco:PATH, via:PATH"
+)
+
+LEARNING_RATES = {"sgd": 0.01, "adam": 0.001, "adamw": 0.001}  # the usual one of each optimiser
 
 
 def assignment(text: str) -> tuple[str, Any]:
@@ -67,6 +75,15 @@ def add_model_options(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def graph_named(model: str, **arguments: Any) -> Graph:
+    """`models.create`, of a network that is one graph. Raises OptionError for a detector, which is several."""
+    from minisegnet import models
+
+    if model in models.DETECTORS:
+        raise OptionError(f"{model} is several graphs with choices in between; give one of {', '.join(models.MODELS)}")
+    return models.create(model, **arguments)
+
+
 def add_threads(parser: argparse._ActionsContainer) -> None:
     """--threads, see `limited_threads`."""
     parser.add_argument(
@@ -94,13 +111,18 @@ def add_engine(parser: argparse._ActionsContainer) -> None:
 
 
 @contextmanager
-def engine_for(graph: Graph, arguments: argparse.Namespace) -> Iterator[None]:
+def engine_for(graph: Graph | Detector, arguments: argparse.Namespace) -> Iterator[None]:
     """Let the graph predict by the engine inside the block, unless --engine off or another --device was asked for."""
     if arguments.engine == "off" or graph.device != "cpu":
         yield
         return
+    from minisegnet.detection.detector import Detector
     from minisegnet.engine.engine import Engine
 
+    if isinstance(graph, Detector):
+        with graph.accelerated():
+            yield
+        return
     with Engine(graph, workers=None) as engine, graph.accelerated(engine):
         yield
 
@@ -123,3 +145,27 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--symmetries", action="store_true", help="average over the eight turns and mirror images: better, and slower"
     )
+
+
+def check_no_pixel_options(arguments: argparse.Namespace) -> None:
+    """Raise OptionError for what a detector knows nothing of."""
+    given = [f"--{name}" for name in ("tile", "symmetries", "probabilities") if getattr(arguments, name, None)]
+    if given:
+        raise OptionError(f"{' and '.join(given)}: the network finds objects, each in the whole image; leave it out")
+
+
+def add_score(parser: argparse.ArgumentParser) -> None:
+    """--score, from which on a detector is believed."""
+    parser.add_argument(
+        "--score", type=_probability, default=0.5, metavar="P", help="least score of an object in the map (0.5)"
+    )
+
+
+def _probability(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"wanted a number from 0 to 1; got {text!r}")
+    return number

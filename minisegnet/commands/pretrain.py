@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from minisegnet.commands.train import channel_statistics, resume_hint
+    from minisegnet.commands.trainers import channel_statistics, resume_hint
     from minisegnet.data.loader import Loader
     from minisegnet.data.shape_classes import ShapeClasses
     from minisegnet.data.transforms import Normalize

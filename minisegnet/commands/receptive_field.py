@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minisegnet.commands.options import add_model_options, add_threads, at_least, limited_threads
+from minisegnet.commands.options import add_model_options, add_threads, at_least, graph_named, limited_threads
 from minisegnet.errors import OptionError
 
 if TYPE_CHECKING:
@@ -70,11 +70,10 @@ def trained(arguments: argparse.Namespace) -> Graph:
 
 def untrained(arguments: argparse.Namespace) -> Graph:
     """A network by name, with its first weights; but scores that begin at zero, as FCN's, would see nothing."""
-    from minisegnet import models
     from minisegnet.graph import generator
     from minisegnet.layers import Conv2d, ZeroConv2d
 
-    graph = models.create(arguments.model, **{"num_classes": arguments.classes, **dict(arguments.option)})
+    graph = graph_named(arguments.model, **{"num_classes": arguments.classes, **dict(arguments.option)})
     for name, layer in graph.layers.items():
         if isinstance(layer, ZeroConv2d):
             Conv2d.initialise(layer, generator(0, name))

@@ -5,6 +5,7 @@ examples:
   minisegnet train unet --data shapes --out runs/shapes --width 16 --depth 3 --steps 500 --batch-size 8
   minisegnet train unet --data isbi:isbi2012 --out runs/cells --crop 256 --augment flips rotate90 elastic --steps 1000
   minisegnet train fcn32s --data camvid:camvid --out runs/coarse --init squeezenet1_1.pth --option encoder=squeezenet1_1
+  minisegnet train mask_rcnn --data nuclei:nuclei --out runs/nuclei
   minisegnet train fcn16s --data camvid:camvid --out runs/finer --init runs/coarse/best.npz --freeze features
 
 What is not given follows a recipe for the network and the data (minisegnet.training.recipes), which is printed. --init
@@ -18,12 +19,11 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from minisegnet.commands.options import (
     DATA_HELP,
+    LEARNING_RATES,
     add_data_options,
     add_device,
     add_engine,
@@ -36,16 +36,8 @@ from minisegnet.errors import OptionError
 
 if TYPE_CHECKING:
     from minisegnet.data.sample import Dataset
-    from minisegnet.graph import Graph
-    from minisegnet.trained import Recipe
-    from minisegnet.training.optimisers import Optimiser
-    from minisegnet.training.schedules import Schedule
 
 AUGMENTATIONS = ("mirror", "flips", "rotate90", "scale", "elastic", "colour")
-NORMALISE_BY = 200  # images that mean and standard deviation are taken of
-SCALES = (0.7, 1.5)  # how large "scale" makes an image, the least and the most
-ELASTIC_MARGIN = 32  # pixels cropped too many and cut away again, so that what an edge pulls in is real
-LEARNING_RATES = {"sgd": 0.01, "adam": 0.001, "adamw": 0.001}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     images.add_argument("--batch-size", type=at_least(1), metavar="N", help="images a step")
     images.add_argument(
         "--crop", type=at_least(0), metavar="N", help="train on random squares of N pixels a side; 0: whole images"
+    )
+    images.add_argument(
+        "--smallest-side",
+        type=at_least(0),
+        metavar="N",
+        help="enlarge images whose shorter side is below N, here and in prediction (detectors); 0: none",
     )
     images.add_argument(
         "--augment",
@@ -99,9 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["constant", "poly", "cosine", "step"],
         help="of the learning rate, constant, poly, cosine or step",
     )
-    steps.add_argument(
-        "--warm-up", type=at_least(0), metavar="N", help="steps over which the learning rate rises"
-    )
+    steps.add_argument("--warm-up", type=at_least(0), metavar="N", help="steps over which the learning rate rises")
 
     run = parser.add_argument_group("run")
     run.add_argument(
@@ -117,14 +113,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from minisegnet import data
-    from minisegnet.data.class_weights import median_frequency
-    from minisegnet.data.loader import Loader
-    from minisegnet.layers import CrossEntropyLoss
-    from minisegnet.training import Trainer
+    from minisegnet.commands.trainers import detector_trainer, initialised, network_for, pixel_trainer
+    from minisegnet.models import DETECTORS
     from minisegnet.training.recipes import complete, filled_in, recipe_for
 
     given = arguments
     arguments = complete(given, recipe_for(given.model, given.data))
+    finds_objects = arguments.model in DETECTORS
+    check_options(arguments, finds_objects)
     if recipe := filled_in(given, arguments):
         print(f"By the recipe: {recipe}")
     dataset = data.open_dataset(arguments.data, split=arguments.split, **dict(arguments.data_option))
@@ -136,32 +132,27 @@ def run(arguments: argparse.Namespace) -> None:
     for name in arguments.freeze:
         graph.freeze(name)
     graph.to(arguments.device)
-    weight = median_frequency(dataset) if arguments.class_weights else None
-    loader = Loader(dataset, arguments.batch_size, transform_for(arguments, network), shuffle=True, seed=arguments.seed)
-    steps = arguments.steps or len(loader) * arguments.epochs
-    trainer = Trainer(
-        graph,
-        CrossEntropyLoss(weight, dataset.ignore_index),
-        loader,
-        optimiser_for(arguments, graph.parameters),
-        schedule_for(arguments, steps),
-        arguments.out,
-        steps=steps,
-        validation=validation,
-        predict=network.probabilities,
-        validate_every=arguments.validate_every,
-        metadata={**network.metadata, "training": told(arguments)},
-        seed=arguments.seed,
-        resume_hint=resume_hint(arguments.typed),
-        engine=arguments.engine == "on",
-    )
+    trainer_for = detector_trainer if finds_objects else pixel_trainer
+    trainer = trainer_for(arguments, graph, network, dataset, validation=validation)
     with limited_threads(arguments.threads):
         best = trainer.fit(arguments.resume, arguments.overwrite)
     checkpoint = trainer.folder.last if best is None else trainer.folder.best
-    if trainer.confusion is not None:
-        print(trainer.confusion.table(network.classes))
-    print(f"Trained for {trainer.step} steps" + ("" if best is None else f"; best validation mean IoU {best:.4f}"))
+    if told := trainer.table():
+        print(told)
+    words = "" if best is None else f"; best validation {trainer.SCORE[1]} {best:.4f}"
+    print(f"Trained for {trainer.step} steps{words}")
     print(f"Now try: minisegnet predict {shlex.quote(str(checkpoint))} IMAGE --out DIR")
+
+
+def check_options(arguments: argparse.Namespace, finds_objects: bool) -> None:
+    """Raise OptionError for what only the other kind of network can be told."""
+    if not finds_objects:
+        if arguments.smallest_side is not None:
+            raise OptionError("--smallest-side is for detectors; other networks take images of any size as they are")
+    elif arguments.class_weights is not None or arguments.border_weight is not None:
+        raise OptionError(
+            f"--class-weights and --border-weight weigh pixels, and {arguments.model} learns objects: leave them out"
+        )
 
 
 def open_validation(arguments: argparse.Namespace) -> Dataset | None:
@@ -174,137 +165,3 @@ def open_validation(arguments: argparse.Namespace) -> Dataset | None:
         return data.open_dataset(arguments.data, split=arguments.val_split, **dict(arguments.data_option))
     except OptionError as problem:
         raise OptionError(f"{problem}; choose a --val-split, or train without any by --val-split none") from None
-
-
-def network_for(arguments: argparse.Namespace, dataset: Dataset) -> Recipe:
-    """The network asked for, as large as the data needs, and how the data is normalised."""
-    import numpy as np
-
-    from minisegnet.trained import Recipe
-
-    chosen = {name: getattr(arguments, name) for name in ("width", "depth") if getattr(arguments, name) is not None}
-    mean, std = channel_statistics(dataset)
-    return Recipe(
-        model=arguments.model,
-        arguments={
-            "num_classes": len(dataset.classes),
-            "in_channels": dataset.channels,
-            "seed": arguments.seed,
-            **chosen,
-            **dict(arguments.option),
-        },
-        classes=list(dataset.classes),
-        palette=np.asarray(dataset.palette).tolist(),
-        ignore_index=dataset.ignore_index,
-        channels=dataset.channels,
-        mean=mean,
-        std=std,
-    )
-
-
-def initialised(graph: Graph, path: str, network: Recipe) -> Recipe:
-    """Fill the graph with the weights of a file, tell what fitted, and normalise images as those weights want them."""
-    from minisegnet.interop import load_pretrained
-
-    pretrained = load_pretrained(graph, path, partial=True)
-    print(f"{path}: {pretrained}")
-    if pretrained.normalisation is None or len(pretrained.normalisation.mean) != network.channels:
-        return network
-    return replace(network, mean=pretrained.normalisation.mean, std=pretrained.normalisation.std)
-
-
-def channel_statistics(dataset: Dataset, most: int = NORMALISE_BY) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel over the images, or over `most` of them, evenly spread."""
-    import numpy as np
-
-    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), most)).round().astype(int))
-    pixels, total, squares = 0, np.zeros(dataset.channels), np.zeros(dataset.channels)
-    for index in chosen:
-        image = dataset[int(index)].image.astype(np.float64)
-        pixels += image[0].size
-        total += image.sum(axis=(1, 2))
-        squares += np.square(image).sum(axis=(1, 2))
-    mean = total / pixels
-    std = np.sqrt(np.maximum(squares / pixels - mean**2, 0))
-    return [round(float(m), 6) for m in mean], [round(max(float(s), 1e-3), 6) for s in std]  # a channel may be constant
-
-
-def transform_for(arguments: argparse.Namespace, recipe: Recipe) -> Callable:
-    """Scale, crop, augment, normalise, in this order; then the weights of borders, as they are seen."""
-    from minisegnet.data import transforms
-    from minisegnet.data.weight_map import BorderWeight
-
-    augment, crop = arguments.augment, arguments.crop
-    chain: list[Callable] = []
-    if "scale" in augment:
-        if not crop:
-            raise OptionError("--augment scale makes images of many sizes; give --crop N, one size for all of them")
-        chain.append(transforms.RandomScale(SCALES))
-    if crop:
-        chain.append(transforms.RandomCrop(crop + 2 * ELASTIC_MARGIN if "elastic" in augment else crop))
-    if "elastic" in augment:
-        chain.append(transforms.ElasticDeformation())
-        if crop:
-            chain.append(transforms.CenterCrop(crop))
-    if "mirror" in augment:
-        chain.append(transforms.RandomHorizontalFlip())
-    if "flips" in augment:
-        chain += [transforms.RandomHorizontalFlip(), transforms.RandomVerticalFlip()]
-    if "rotate90" in augment:
-        chain.append(transforms.RandomRotate90())
-    if "colour" in augment:
-        chain.append(transforms.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.05))
-    chain.append(transforms.Normalize(recipe.mean, recipe.std))
-    if arguments.border_weight is not None:
-        chain.append(BorderWeight(foreground=class_number(arguments.border_weight, recipe.classes)))
-    return transforms.Compose(chain)
-
-
-def class_number(given: str, classes: list[str]) -> int:
-    """A class by its name or number. Raises OptionError for one that there is not."""
-    if given in classes:
-        return classes.index(given)
-    if given.isdecimal() and int(given) < len(classes):
-        return int(given)
-    raise OptionError(f"there is no class {given!r}; the classes are {', '.join(classes)}")
-
-
-def optimiser_for(arguments: argparse.Namespace, parameters: Any) -> Optimiser:
-    """The optimiser asked for."""
-    from minisegnet.training import SGD, Adam, AdamW
-
-    lr, decay = learning_rate(arguments), arguments.weight_decay
-    if arguments.optimiser == "sgd":
-        return SGD(parameters, lr, momentum=arguments.momentum, weight_decay=decay)
-    return (Adam if arguments.optimiser == "adam" else AdamW)(parameters, lr, weight_decay=decay)
-
-
-def learning_rate(arguments: argparse.Namespace) -> float:
-    """The learning rate asked for, or the optimiser's usual one."""
-    return LEARNING_RATES[arguments.optimiser] if arguments.lr is None else arguments.lr
-
-
-def schedule_for(arguments: argparse.Namespace, steps: int) -> Schedule:
-    """The learning rate's schedule over so many steps; "step" drops it tenfold after each third."""
-    from minisegnet.training import Constant, Cosine, Poly, Step, WarmUp
-
-    lr = learning_rate(arguments)
-    schedules: dict[str, Schedule] = {
-        "constant": Constant(lr),
-        "poly": Poly(lr, steps),
-        "cosine": Cosine(lr, steps),
-        "step": Step(lr, every=-(-steps // 3)),
-    }
-    schedule = schedules[arguments.schedule]
-    return WarmUp(arguments.warm_up, schedule) if arguments.warm_up else schedule
-
-
-def resume_hint(typed: list[str]) -> str:
-    """The command that goes on with the run which this one began."""
-    return shlex.join(["minisegnet", *(word for word in typed if word not in ("--overwrite", "--resume")), "--resume"])
-
-
-def told(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The settings that no other part of the checkpoint tells, and that a resumed run must share."""
-    names = ("data", "split", "data_option", "init", "freeze", "crop", "augment", "class_weights", "border_weight")
-    return {name: getattr(arguments, name) for name in names}

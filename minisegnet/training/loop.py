@@ -35,6 +35,7 @@ class TrainingLoop:
     engaged()             a context in which the network computes as fast as it can, for the whole run
     losses_of(batch)      the loss and its parts; adds the gradients to the network's
     scores(draw)          the columns of a validation, the panel drawn if asked for; None without validation
+    table()               the scores of the last validation as text; empty before the first
     told()                what else must be equal for a run to be resumed
 
     network           what is trained: a Graph, or what can be asked the same (a Detector)
@@ -113,6 +114,9 @@ class TrainingLoop:
         raise NotImplementedError
 
     def scores(self, draw: bool) -> dict[str, float] | None:
+        raise NotImplementedError
+
+    def table(self) -> str:
         raise NotImplementedError
 
     def told(self) -> dict[str, Any]:

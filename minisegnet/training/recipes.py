@@ -18,6 +18,7 @@ class TrainingRecipe:
     """How to train; the names are those of the options of `minisegnet train`.
 
     augment        how images are changed, see `minisegnet train`; "scale" is joint scaling of image and labels
+    smallest_side  images whose shorter side is below it are enlarged, for a detector; None: none is
     crop           side of the random squares trained on, in pixels; None: whole images
     class_weights  "median": rare classes weigh more, by median frequency; None: all pixels count alike
     epochs         times through the data
@@ -25,6 +26,7 @@ class TrainingRecipe:
     """
 
     batch_size: int = 4
+    smallest_side: int | None = None
     crop: int | None = None
     augment: tuple[str, ...] = ()
     class_weights: str | None = None
@@ -44,6 +46,7 @@ class TrainingRecipe:
 
 STREET = ("mirror", "scale", "colour")  # the world has an up and a down
 TISSUE = ("flips", "rotate90", "elastic")  # a slice has neither, and bends
+CELLS = ("flips", "rotate90", "scale")  # cells lie anyhow, and are of all sizes
 
 DATA: dict[str, TrainingRecipe] = {
     # Made up, a thousand images of 64 x 64: varied enough as they are.
@@ -52,10 +55,12 @@ DATA: dict[str, TrainingRecipe] = {
     "camvid": TrainingRecipe(crop=160, augment=STREET, class_weights="median", epochs=60, warm_up=100),
     # 1464 photographs of all sizes; the border of objects is ignored.
     "voc": TrainingRecipe(crop=224, augment=STREET, epochs=30, schedule="poly", warm_up=200),
-    # 24 slices: what results/isbi2012 was made with.
-    "isbi": TrainingRecipe(batch_size=3, crop=256, augment=TISSUE, epochs=525, lr=0.002, warm_up=50),
-    # Of one's own: crops make one size of many.
-    "folder": TrainingRecipe(crop=160, augment=STREET, warm_up=50),
+    # 24 slices.
+    "isbi": TrainingRecipe(crop=256, augment=TISSUE, epochs=400, lr=0.002, warm_up=50),
+    # 424 images of cells in grey, of all sizes.
+    "nuclei": TrainingRecipe(crop=224, augment=CELLS, epochs=40, lr=0.002, warm_up=50),
+    # Photographs of one's own: crops make one size of many.
+    **dict.fromkeys(("folder", "coco", "via"), TrainingRecipe(crop=160, augment=STREET, warm_up=50)),
 }
 
 FCN = ("fcn32s", "fcn16s", "fcn8s")
@@ -72,7 +77,11 @@ NETWORKS: dict[str, dict[str, Any]] = {
 
 TOGETHER: dict[tuple[str, str], dict[str, Any]] = {
     ("unet", "shapes"): {"options": {"depth": 3}},
-    ("unet", "isbi"): {"options": {"width": 24}},
+    # What results/isbi2012 was made with. Slices differ in brightness: each is seen by its own statistics.
+    ("unet", "isbi"): {
+        "batch_size": 1, "augment": ("flips", "rotate90"), "epochs": 408, "lr": 0.0015,
+        "options": {"width": 32, "running_statistics": False},
+    },
     ("unet_2015", "shapes"): {"crop": 188},
     ("deconvnet", "shapes"): {"crop": None, "options": {"size": 64}},
     ("encoder_decoder", "shapes"): {"options": {"depth": 3}},
@@ -84,10 +93,42 @@ TOGETHER: dict[tuple[str, str], dict[str, Any]] = {
     },
 }
 
+# Detectors learn from data whose objects are told apart, and see whole photographs.
+DETECTORS: dict[str, dict[str, Any]] = {
+    "faster_rcnn": {"encoder": "laptop", "width": 16, "pyramid_channels": 64, "box_head_width": 128},
+}
+DETECTORS["mask_rcnn"] = {**DETECTORS["faster_rcnn"], "mask_head_width": 32, "mask_convolutions": 2}
+PHOTOGRAPHS = TrainingRecipe(batch_size=2, augment=("mirror", "colour"), warm_up=200, options={"pyramid_channels": 96})
+OBJECTS: dict[str, TrainingRecipe] = {
+    # Objects of 12 to 30 pixels, which are enlarged to twice that.
+    "shapes": TrainingRecipe(
+        smallest_side=128, epochs=12, lr=0.002, warm_up=50,
+        options={"strides": [4, 8, 16], "top": False, "settings": {
+            "aligned": True, "anchor_sizes": [[20], [32], [56]], "canonical_size": 112, "roi_samples": 48,
+            "rpn_samples": 64, "candidates_per_level": [300, 200], "proposals_per_image": [150, 60],
+        }},
+    ),
+    # Nuclei of 5 to 90 pixels, up to 375 in an image; some images have a tenth of others' light.
+    "nuclei": TrainingRecipe(
+        batch_size=1, smallest_side=512, crop=384, augment=CELLS, epochs=40, lr=0.001, warm_up=100,
+        options={"strides": [4, 8, 16], "top": False, "running_statistics": False, "settings": {
+            "aligned": True, "anchor_sizes": [[16], [32], [64]], "aspect_ratios": [0.6, 1.0, 1.6],
+            "canonical_size": 128, "roi_samples": 256, "candidates_per_level": [1000, 1000],
+            "proposals_per_image": [500, 600], "detections_per_image": 500,
+        }},
+    ),
+    **dict.fromkeys(("folder", "coco", "via"), PHOTOGRAPHS),
+}  # fmt: skip
+
 RECIPES: dict[tuple[str, str], TrainingRecipe] = {
     (model, data): base.but(**NETWORKS[model]).but(**TOGETHER.get((model, data), {}))
     for data, base in DATA.items()
     for model in NETWORKS
+}
+RECIPES |= {
+    (model, data): base.but(options={**options, **base.options})
+    for data, base in OBJECTS.items()
+    for model, options in DETECTORS.items()
 }
 
 
@@ -123,7 +164,7 @@ def complete(arguments: Namespace, recipe: TrainingRecipe) -> Namespace:
     completed.option = added + arguments.option
     completed.augment = [way for way in completed.augment if way != "none"]
     completed.class_weights = None if completed.class_weights == "none" else completed.class_weights
-    completed.crop = completed.crop or None
+    completed.crop, completed.smallest_side = completed.crop or None, completed.smallest_side or None
     return completed
 
 

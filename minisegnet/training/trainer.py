@@ -112,6 +112,11 @@ class Trainer(TrainingLoop):
         engine.backward(self.loss.backward(1.0, cache))
         return float(loss)
 
+    def table(self) -> str:
+        if self.confusion is None or self.validation is None:
+            return ""
+        return self.confusion.table(self.validation.classes)
+
     def scores(self, draw: bool) -> dict[str, float] | None:
         """The validation data's scores; its panel, if asked for."""
         if self.validation is None:

@@ -12,7 +12,7 @@ from small_checkpoint import save_small_checkpoint
 
 from minisegnet import data
 from minisegnet.cli import main
-from minisegnet.commands.train import channel_statistics
+from minisegnet.commands.trainers import channel_statistics
 from minisegnet.data.shapes import Shapes
 from minisegnet.errors import OptionError
 from minisegnet.metrics import ConfusionMatrix

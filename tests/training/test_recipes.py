@@ -9,6 +9,7 @@ from minisegnet import models
 from minisegnet.data.opening import FORMATS
 from minisegnet.training.recipes import RECIPES, TrainingRecipe, complete, filled_in, recipe_for
 
+WITH_OBJECTS = ("shapes", "folder", "nuclei", "coco", "via")
 UNSET = Namespace(
     model="unet", data="camvid:road", width=None, depth=None, option=[], steps=None, seed=3,
     **{field.name: None for field in fields(TrainingRecipe) if field.name != "options"},
@@ -20,13 +21,26 @@ def given(**words):
 
 
 def test_there_is_one_for_each_network_and_kind_of_data():
-    assert set(RECIPES) == {(model, data) for model in models.MODELS for data in ("shapes", *FORMATS)}
+    of_pixels = {(model, data) for model in models.MODELS for data in ("shapes", *FORMATS)}
+    of_objects = {(model, data) for model in models.DETECTORS for data in WITH_OBJECTS}
+    assert set(RECIPES) == of_pixels | of_objects
 
 
-@pytest.mark.parametrize("model, data", RECIPES)
+@pytest.mark.parametrize("model, data", [key for key in RECIPES if key[0] in models.DETECTORS])
+def test_each_builds_a_detector_whose_levels_its_images_have(model, data):
+    recipe = RECIPES[model, data]
+    detector = models.create(model, num_classes=3, in_channels=1, **recipe.options)
+    side = recipe.crop or recipe.smallest_side or 256
+    shapes = detector.dense.output_shape((recipe.batch_size, 1, side, side))
+    assert [shape[2] for shape in shapes[: len(detector.strides)]] == [side // stride for stride in detector.strides]
+    assert (detector.mask_head is None) == (model == "faster_rcnn")
+    assert recipe.class_weights is None
+
+
+@pytest.mark.parametrize("model, data", [key for key in RECIPES if key[0] in models.MODELS])
 def test_each_builds_a_network_that_takes_its_images(model, data):
     recipe = RECIPES[model, data]
-    channels = 1 if data == "isbi" else 3
+    channels = 1 if data in ("isbi", "nuclei") else 3
     graph = models.create(model, num_classes=3, in_channels=channels, **recipe.options)
     side = recipe.crop or 64
     N, classes, height, width = graph.output_shape((recipe.batch_size, channels, side, side))
@@ -42,9 +56,9 @@ def test_by_kind_of_data_wherever_it_lies(data):
 
 
 def test_networks_and_data_without_a_recipe():
-    recipe = recipe_for("my_own", "isbi:slices")
+    recipe = recipe_for("my_own", "camvid:road")
     assert recipe.options == {}
-    assert recipe.but(options={"width": 24}) == RECIPES["unet", "isbi"]
+    assert recipe.but(options={"width": 16}) == RECIPES["unet", "camvid"]
     assert recipe_for("unet", "something") == TrainingRecipe()
 
 
