@@ -43,7 +43,7 @@ AUGMENTATIONS = ("mirror", "flips", "rotate90", "scale", "elastic", "colour")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="name of the network, as in unet")
     parser.add_argument("--data", required=True, metavar="DATA", help=DATA_HELP)
-    parser.add_argument("--split", default="train", help="part of the data to train on (train)")
+    parser.add_argument("--split", default="train", help="part to train on (train); train[:-40] is all but 40 of it")
     parser.add_argument("--val-split", default="val", help="part that picks the best weights, or none (val)")
     add_data_options(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the run")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from minisegnet.data.part import PartOfDataset, split_and_slice
 from minisegnet.data.sample import Dataset
 from minisegnet.errors import DataError, OptionError
 
@@ -25,12 +26,16 @@ def open_dataset(spec: str, split: str = "train", **options: Any) -> Dataset:
              "isbi:PATH" (see `isbi`; option slices); "camvid:PATH" (see `camvid`); "voc:PATH" (see `voc`);
              "nuclei:PATH" (see `nuclei`), "coco:PATH" (see `coco`; option images), "via:PATH" (see `via`; options
              attribute, images), which know their objects
-    split    "train", "val", "test", or what else the format knows
+    split    "train", "val", "test", or what else the format knows; with a slice behind it a part of that, such as
+             "train[:-40]", all but the last forty, and "train[-40:]", those
     options  by name, where the format has them
 
     Files are looked for now and read when a sample is asked for. Raises OptionError for a format, split or option that
     there is not; DataError, with all that is wrong in one list, for a folder that is not as the format wants it.
     """
+    split, part = split_and_slice(split)
+    if part is not None:
+        return PartOfDataset(open_dataset(spec, split, **options), *part)
     name, path = parse(spec)
     if name == "shapes":
         return _shapes(path, split, options)
