@@ -237,6 +237,14 @@ class Detector(Graphs):
         """Everything on the way from an image (C, h, w) to its detections, for pictures; see `staging.stages_of`."""
         return stages_of(self, image, target, rng)
 
+    def summary(self, input_shape: Any) -> str:
+        """A table of each graph: for images (N, C, H, W), and the heads' for one region. See `Graph.summary`."""
+        sizes = (self.settings.box_resolution, self.settings.mask_resolution)
+        channels = self.box_head.inputs[0].channels
+        tables = [self.dense.summary(input_shape)]
+        tables += [graph.summary((1, channels, size, size)) for graph, size in zip(self.graphs[1:], sizes, strict=False)]
+        return "\n\n".join(f"{graph.name}\n{table}" for graph, table in zip(self.graphs, tables, strict=True))
+
     # ---------------------------------------------------------------------------------------------------- parts
 
     def batch_of(self, images: Sequence[np.ndarray] | np.ndarray) -> ImageBatch:

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from minisegnet.memory import ALIGNMENT, reserve
 
 SPIN = 200e-6  # seconds of asking again and again: most waits are shorter
-PAUSE = 100e-6  # seconds of sleep between questions after that, which leave the core to those who have work
+# Seconds of sleep between questions after that, which leave the core to those who have work: the least, the most, and in
+# between this share of the time waited so far. A crew that is not needed for a while is to cost nothing.
+LEAST_PAUSE, MOST_PAUSE, SHARE = 100e-6, 5e-3, 0.03
 
 
 class Counters:
@@ -36,13 +38,14 @@ class Counters:
 
         look_round   called between the pauses of a longer wait: raises if what is waited for will never come
         """
-        numbers, patience = self._numbers, time.monotonic() + SPIN
+        numbers, began = self._numbers, time.monotonic()
         while min(numbers) < number:
-            if time.monotonic() < patience:
+            waited = time.monotonic() - began
+            if waited < SPIN:
                 _give_way()
             else:
                 look_round()
-                time.sleep(PAUSE)
+                time.sleep(min(max(LEAST_PAUSE, SHARE * waited), MOST_PAUSE))
         _give_way()
 
 

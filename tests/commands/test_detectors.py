@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from small_checkpoint import save_small_checkpoint
 
 from minisegnet import cli
 from minisegnet.data import open_dataset
@@ -137,6 +138,33 @@ def test_stages_draws_all_of_them(run, tmp_path, capsys):
     names = sorted(path.name for path in out.iterdir())
     assert len(names) == 7 and names[0] == "1 anchors.png" and names[-1] == "7 result.png"
     assert "12 objects" in capsys.readouterr().out
+
+
+def test_stages_draws_another_networks_classes_beside_the_objects(run, tmp_path, capsys):
+    shapes = open_dataset("shapes", count=1)
+    save_small_checkpoint(tmp_path / "unet.npz", classes=shapes.classes)
+    words = ["stages", str(run / "last.npz"), *SHAPES, "--out", str(tmp_path / "stages"), "--semantic"]
+    assert cli.main([*words, str(tmp_path / "unet.npz")]) == 0
+    assert (tmp_path / "stages" / "classes and instances.png").exists()
+    save_small_checkpoint(tmp_path / "other.npz")
+    assert cli.main([*words, str(tmp_path / "other.npz")]) == 2
+    assert "with the detector's classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["photo.png", *SHAPES], [*SHAPES, "--index", "6"]], ids=" ".join)
+def test_stages_wants_one_image_that_there_is(run, words, tmp_path):
+    assert cli.main(["stages", str(run / "last.npz"), *words, "--out", str(tmp_path)]) == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_demo_instances_scores_held_out_images_and_draws_them(tmp_path, capsys, monkeypatch):
+    from minisegnet.commands import demo_instances
+
+    monkeypatch.setattr(demo_instances, "SETTINGS", demo_instances.Settings(32, 4, 2, 1, 2))
+    assert cli.main(["demo-instances", "--steps", "1", "--out", str(tmp_path), "--engine", "off"]) == 0
+    told = capsys.readouterr().out
+    assert "On 2 held-out images" in told and "mask AP50" in told
+    assert (tmp_path / "demo-instances.png").exists()
 
 
 REFUSED = {

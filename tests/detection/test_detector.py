@@ -350,3 +350,12 @@ def test_without_running_statistics_brightness_and_contrast_do_not_matter(worker
 def test_frozen_statistics_must_be_there():
     with pytest.raises(OptionError, match="choose one"):
         detector_of(running_statistics=False, frozen_norm=True)
+
+
+def test_the_summary_counts_every_parameter_once():
+    detector = detector_of()
+    told = detector.summary((1, 3, 64, 64))
+    counts = [graph.summary(shape) for graph, shape in (
+        (detector.dense, (1, 3, 64, 64)), (detector.box_head, (1, 4, 7, 7)), (detector.mask_head, (1, 4, 14, 14)),
+    )]  # fmt: skip
+    assert all(table in told for table in counts)
