@@ -14,7 +14,7 @@ from minisegnet.errors import OptionError, ShapeError
 from minisegnet.metrics.assignment import assign
 from minisegnet.metrics.objects import DetectedObjects, TrueObjects
 from minisegnet.metrics.overlap import overlaps
-from minisegnet.training.pictures import INK, as_picture, save_picture
+from minisegnet.training.pictures import INK, abridged, as_picture, save_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,7 +91,7 @@ def draw_instance_panel(
         show_image(grid[row, 0], as_picture(brightened(image)))
         show_instances(grid[row, 1], image, true, classes)
         show_instances(grid[row, 2], image, detected, classes, colours_of_partners(true, detected))
-        grid[row, 0].set_ylabel("" if names is None else names[row], fontsize=8, color=INK)
+        grid[row, 0].set_ylabel("" if names is None else abridged(names[row]), fontsize=8, color=INK)
         told = f"{len(detected.labels)} found" if notes is None else notes[row]
         for ax, note in ((grid[row, 1], f"{len(true.labels)} objects"), (grid[row, 2], told)):
             ax.set_xlabel(note, fontsize=8.5, color=INK, labelpad=2)

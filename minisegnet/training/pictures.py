@@ -142,7 +142,7 @@ def draw_panel(
             ax.spines[:].set_visible(False)
         confusion = ConfusionMatrix(len(palette), ignore_index)
         confusion.update(prediction, labels)
-        axes[0].set_ylabel(sample.name, fontsize=8, color=INK)
+        axes[0].set_ylabel(abridged(sample.name), fontsize=8, color=INK)
         axes[3].set_xlabel(f"mean IoU {confusion.mean_iou:.3f}", fontsize=8.5, color=INK, labelpad=2)
     for ax, title in zip(grid[0], (first_column, "truth", "prediction", "error"), strict=True):
         ax.set_title(title, fontsize=10.5, color=INK)
@@ -153,6 +153,11 @@ def draw_panel(
     columns = min(len(patches), LEGEND_COLUMNS)
     figure.legend(handles=patches, loc="outside lower center", ncols=columns, fontsize=8.5, frameon=False)
     save_picture(figure, path)
+
+
+def abridged(name: str, most: int = 30) -> str:
+    """A name that fits beside a picture: of a longer one the beginning and the end."""
+    return name if len(name) <= most else f"{name[: most // 2 - 2]} ... {name[-(most // 2 - 3) :]}"
 
 
 def as_picture(image: np.ndarray) -> np.ndarray:

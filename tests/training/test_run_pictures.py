@@ -7,7 +7,7 @@ from PIL import Image
 from minisegnet.data.sample import Sample
 from minisegnet.errors import CheckpointError
 from minisegnet.training import draw_curves, draw_panel
-from minisegnet.training.pictures import IGNORED, WRONG, as_picture, colours, error_map, running_mean
+from minisegnet.training.pictures import IGNORED, WRONG, abridged, as_picture, colours, error_map, running_mean
 
 PALETTE = np.array([[0, 0, 0], [255, 200, 0], [0, 90, 255]], np.uint8)
 
@@ -89,3 +89,10 @@ def test_disk_that_does_not_take_a_picture_is_told(tmp_path):
     nothing = dict.fromkeys(("step", "loss", "lr", "mean_iou"), np.zeros(0))
     with pytest.raises(CheckpointError, match=r"curves.png could not be written"):
         draw_curves(nothing, nothing, tmp_path / "no" / "curves.png")
+
+
+def test_a_long_name_keeps_its_beginning_and_its_end():
+    name = "0123456789abcdef" * 4
+    short = abridged(name)
+    assert len(short) <= 30 and name.startswith(short.split(" ... ")[0]) and name.endswith(short.split(" ... ")[1])
+    assert abridged(name[:30]) == name[:30]
