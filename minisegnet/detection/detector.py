@@ -242,7 +242,8 @@ class Detector(Graphs):
         sizes = (self.settings.box_resolution, self.settings.mask_resolution)
         channels = self.box_head.inputs[0].channels
         tables = [self.dense.summary(input_shape)]
-        tables += [graph.summary((1, channels, size, size)) for graph, size in zip(self.graphs[1:], sizes, strict=False)]
+        heads = zip(self.graphs[1:], sizes, strict=False)
+        tables += [head.summary((1, channels, size, size)) for head, size in heads]
         return "\n\n".join(f"{graph.name}\n{table}" for graph, table in zip(self.graphs, tables, strict=True))
 
     # ---------------------------------------------------------------------------------------------------- parts

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from minisegnet.memory import ALIGNMENT, reserve
 
 SPIN = 200e-6  # seconds of asking again and again: most waits are shorter
-# Seconds of sleep between questions after that, which leave the core to those who have work: the least, the most, and in
-# between this share of the time waited so far. A crew that is not needed for a while is to cost nothing.
+# Seconds of sleep between questions after that, which leave the core to those who have work: the least, the most, and
+# in between this share of the time waited so far. A crew that is not needed for a while is to cost nothing.
 LEAST_PAUSE, MOST_PAUSE, SHARE = 100e-6, 5e-3, 0.03
 
 
