@@ -15,8 +15,8 @@
 __device__ __forceinline__ float value_at(const float* address) { return address ? *address : 0.0f; }
 
 // Rung 3. One thread an output; 16 x 16 threads fetch a tile of A and one of B together, so that each value is read
-// from memory once for 16 outputs that need it. Tiles are deeper than wide: the threads meet half as often.
-constexpr int TILE = 16, TILE_DEPTH = 32;                        // along the rows, along k
+// from memory once for 16 outputs that need it. Tiles are deeper than wide, so that the threads meet less often.
+constexpr int TILE = 16, TILE_DEPTH = 64;                        // along the rows, along k
 using Tile = float[TILE_DEPTH][TILE + 1];                        // [k][row]; one more, so that neighbours along k lie
                                                                  // in different banks
 template <class A, class B, class Result>

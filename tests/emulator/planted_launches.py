@@ -101,7 +101,7 @@ def backward_weight(rung, tile, threads, parts, each, **shape):
     return Launch("conv2d_backward_weight.cu", "conv2d_backward_weight" + rung, grid, threads, arguments)
 
 
-def gemm(rung, tile, threads, M=20, N=25, K=82, parts=2, each=48):
+def gemm(rung, tile, threads, M=20, N=25, K=178, parts=2, each=96):
     grid = (ceil_div(N, tile), ceil_div(M, tile), parts) if tile else (ceil_div(M * N, 128), 1, parts)
     return Launch(
         "gemm.cu", "gemm" + rung, grid, threads,
@@ -184,7 +184,7 @@ def nms_scan():
 
 LAUNCHES = {
     "conv2d": forward_naive(),
-    "conv2d, tile": forward("_tile", 16, 256),
+    "conv2d, tile": forward("_tile", 16, 256, in_channels=10),
     "conv2d, registers": forward("_registers", 64, 64),
     "conv2d, 1 x 1, registers": forward("_registers", 64, 64, H=6, W=6, kernel=1, padding=0),
     "conv2d, tf32": forward("_tf32", 64, 128, file="conv2d_forward_tensor_core.cu"),
