@@ -31,7 +31,7 @@ def test_every_model_has_a_function():
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("vgg", {}, "unknown model 'vgg': choose one of full_resolution, .*unet, unet_2015$"),
+        ("vgg", {}, "unknown model 'vgg': choose one of full_resolution, .*unet, unet_2015, faster_rcnn, mask_rcnn$"),
         ("", {}, "unknown model ''"),
         ("laptop", {}, "unknown model 'laptop'"),
         ("unet", {}, r"unet\(num_classes.*missing a required argument: 'num_classes'"),
