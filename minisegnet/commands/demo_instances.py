@@ -52,6 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
     from minisegnet.training.recipes import RECIPES
 
     s, by = SETTINGS, RECIPES["mask_rcnn", "shapes"]
+    assert by.lr and by.smallest_side
     train, test = Shapes(s.size, s.train_images, split="train"), Shapes(s.size, s.test_images, split="test")
     recipe = Recipe(
         model="mask_rcnn",
