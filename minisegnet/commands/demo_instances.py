@@ -23,7 +23,7 @@ class Settings:
     size: int = 64
     train_images: int = 4000
     test_images: int = 100
-    steps: int = 2500
+    steps: int = 1500
     shown: int = 5  # rows of the picture
 
 
