@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
         stages = stages_of(detector, recipe, sample, arguments.score)
         pictures = list(draw_stages(stages, recipe.classes, arguments.out))
         if arguments.semantic:
-            compare(arguments, recipe, stages)
+            compare(arguments, detector, recipe, sample)
             pictures.append(COMPARISON)
     print(f"{sample.name}: {len(stages.detections.boxes)} objects of a score from {arguments.score:g}")
     print(f"{len(pictures)} pictures in {arguments.out}")
@@ -107,13 +107,15 @@ def stages_of(detector: Detector, recipe: Recipe, sample: Sample, least: float) 
     return replace(seen, image=sample.image, detections=found, mask_probabilities=masks, region=region)
 
 
-def compare(arguments: argparse.Namespace, recipe: Recipe, stages: Stages) -> None:
+def compare(arguments: argparse.Namespace, detector: Detector, recipe: Recipe, sample: Sample) -> None:
     """Draw what another network calls each pixel beside the objects. Raises DataError if it knows other classes."""
     import numpy as np
 
     from minisegnet.detection.detector import Detector
+    from minisegnet.detection.stages import Instances
     from minisegnet.teaching.classes_and_instances import draw_classes_and_instances
     from minisegnet.trained import load_trained
+    from minisegnet.training.detection_evaluation import surest
     from minisegnet.training.pictures import save_picture
 
     graph, semantic = load_trained(arguments.semantic)
@@ -122,8 +124,11 @@ def compare(arguments: argparse.Namespace, recipe: Recipe, stages: Stages) -> No
             f"{arguments.semantic} must label pixels with the detector's classes, {', '.join(recipe.classes)}; "
             f"got {graph.name} with {', '.join(semantic.classes)}"
         )
-    labels = semantic.probabilities(graph, stages.image).argmax(axis=0)
+    found = surest(recipe.detections(detector, sample.image), arguments.score)  # of the image as large as it is
+    masks = None if found.masks is None else found.pasted(sample.image.shape[1:])
+    instances = Instances(found.boxes, found.labels, masks, found.scores)
+    labels = semantic.probabilities(graph, sample.image).argmax(axis=0)
     palette = np.array(recipe.palette, np.uint8)
-    names = (graph.name, "Mask R-CNN")
-    figure = draw_classes_and_instances(stages.image, labels, stages.detections, palette, recipe.classes, names)
+    names = (graph.name, detector.name)
+    figure = draw_classes_and_instances(sample.image, labels, instances, palette, recipe.classes, names)
     save_picture(figure, arguments.out / COMPARISON)
