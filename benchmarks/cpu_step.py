@@ -2,22 +2,24 @@
 
     python benchmarks/cpu_step.py [--networks unet segnet_basic] [--rounds 15] [--cores 1 4] [--plain] [--prototype DIR]
 
-Each side is a process of its own; the sides take turns, and ratios are taken within a round. Before a case is timed, a
-side must agree with ours on losses and gradient norms, or on scores, from the same weights. A table a network is
-printed, and written to results/cpu/ after every round, so it may be stopped at any time (Ctrl-C).
+Each side is a process of its own; the sides take turns, and ratios are taken within a round. A process lasts for five
+rounds and waits between its turns; tuned sides that are then clearly slower than the best of them take no further part.
+Before a case is timed, a side must agree with ours on losses and gradient norms, or on scores, from the same weights. A
+table a network is printed, and written to results/cpu/ as rounds are made, so it may be stopped at any time (Ctrl-C).
 Needs PyTorch for the comparison (pip install torch==2.13.0), and g++ for torch.compile.
 """
 
 import argparse
 import importlib.util
 import sys
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
 from measuring.case import Case
-from measuring.processes import SideFailed, ask, ask_prototype
+from measuring.processes import SideFailed, ask, ask_prototype, start
 from measuring.report import RESULTS, command_line, plural, settings, sides_table, write
-from measuring.rounds import disagreement
+from measuring.rounds import FAR, disagreement, far_behind
 from measuring.sides import NAMES, OURS, TUNED
 
 U_NET = {"width": 32, "depth": 3}
@@ -75,24 +77,37 @@ class Comparison:
                 del answers[side]
         return list(answers)
 
-    def add_round(self):
-        """Time each side once; one that fails ends the case."""
-        answers = {}
-        for side in self.sides:
-            try:
-                if side == "prototype":
-                    answers[side] = ask_prototype(self.prototype, self.cores)
-                else:
-                    options = {"case": asdict(self.case), "seconds": self.seconds}
-                    answers[side] = ask("one_side", side, self.cores, task="time", **options)
-            except SideFailed as problem:
-                self.notes.append(f"Ended before its last round: {side} failed: {problem}")
-                self.sides = []
-                return
-        for side, answer in answers.items():
-            self.memory[side] = max(self.memory.get(side, 0), answer["memory"])
-            self.software[side] = answer["software"]
-        self.rounds.append({side: answer["seconds"] for side, answer in answers.items()})
+    def add_rounds(self, count):
+        """So many rounds with a new process a side; a side that fails ends the case.
+
+        Afterwards the tuned sides that cannot be the best of them any more leave, so that the others have more rounds.
+        """
+        with ExitStack() as processes:
+            turns = {}
+            for _ in range(count):
+                answers = {}
+                for side in self.sides:
+                    try:
+                        if side not in turns:  # not before: who is not yet ready must not disturb those before it
+                            turns[side] = self._start(side, processes)
+                        answers[side] = turns[side]()
+                    except SideFailed as problem:
+                        self.notes.append(f"Ended before its last round: {side} failed: {problem}")
+                        self.sides = []
+                        return
+                for side, answer in answers.items():
+                    self.memory[side] = max(self.memory.get(side, 0), answer["memory"])
+                    self.software[side] = answer["software"]
+                self.rounds.append({side: answer["seconds"] for side, answer in answers.items()})
+        slow = far_behind(self.rounds, TUNED)
+        self.sides = [side for side in self.sides if side not in slow]
+
+    def _start(self, side, processes):
+        """What makes a turn of this side, in a process that ends with `processes`."""
+        if side == "prototype":
+            return lambda: ask_prototype(self.prototype, self.cores)
+        options = {"task": "time", "case": asdict(self.case), "seconds": self.seconds}
+        return processes.enter_context(start("one_side", side, self.cores, **options)).turn
 
     def report(self):
         title = f"## {str(self.case).capitalize()}, {plural(self.cores, 'core')}, {plural(len(self.rounds), 'round')}"
@@ -101,8 +116,12 @@ class Comparison:
 
 
 def measure(name, arguments, sides):
-    """Run every case of a network, writing the report after each round; returns whether all could be reported."""
-    told = [f"in each process, {arguments.seconds} s of steps (3 at least) after 2; their median"]
+    """Run every case of a network, writing the report after each set of rounds; whether all could be reported."""
+    told = [
+        f"a process lasts for {arguments.turns} rounds, waiting between its turns: in each {arguments.seconds} s of "
+        "steps, 2 at least, after 2 in its first turn and 1 in each other that do not count; their median",
+        f"tuned sides more than {FAR:.0%} slower than the best of them after such a set of rounds take no further part",
+    ]
     head = [f"# {NETWORKS[name][0]}, on the CPU", "", *settings(command_line(), told)]
     path, done = arguments.folder / f"{name}.md", []
     for cores in arguments.cores:
@@ -110,7 +129,7 @@ def measure(name, arguments, sides):
             comparison = Comparison(case, cores, sides, arguments.prototype, arguments.seconds)
             done.append(comparison)
             while comparison.sides and len(comparison.rounds) < arguments.rounds:
-                comparison.add_round()
+                comparison.add_rounds(min(arguments.turns, arguments.rounds - len(comparison.rounds)))
                 write(path, head, *[one.report() for one in done])
             print("\n".join(comparison.report()), flush=True)
     write(path, head, *[one.report() for one in done])
@@ -121,8 +140,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--turns", type=int, default=5, help="rounds that a process lasts for")
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 4])
-    parser.add_argument("--seconds", type=float, default=1.0, help="of steps in each process, 3 steps at least")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of steps in each turn, 2 steps at least")
     parser.add_argument("--plain", action="store_true", help="time our layers one after another, too")
     parser.add_argument("--prototype", type=Path, help="folder of unet_np.py and wino2.py, a further side for U-Net")
     parser.add_argument("--folder", type=Path, default=RESULTS, help="where the tables go")

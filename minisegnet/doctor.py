@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from minisegnet import __version__
@@ -44,14 +45,12 @@ def blas() -> dict[str, Any]:
         from threadpoolctl import threadpool_info
     except ImportError:
         return found
-    for library in threadpool_info():
-        if library["user_api"] == "blas":
-            return {
-                "name": library["internal_api"],
-                "version": library["version"],
-                "core": library.get("architecture"),
-                "threads": library["num_threads"],
-            }
+    libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    # SciPy may have brought another one along.
+    libraries.sort(key=lambda library: "numpy" not in Path(library["filepath"]).parent.name)
+    for library in libraries[:1]:
+        found["name"], found["version"] = library["internal_api"], library["version"]
+        found["core"], found["threads"] = library.get("architecture"), library["num_threads"]
     return found
 
 

@@ -17,10 +17,11 @@ from minisegnet.graph import Graph
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
+from measuring import processes
 from measuring.case import Case
 from measuring.operation_side import measure
 from measuring.operations import families
-from measuring.processes import SideFailed, ask, run
+from measuring.processes import Process, SideFailed, ask, start
 from measuring.rounds import disagreement
 
 MODELS = {
@@ -143,10 +144,24 @@ def test_a_side_that_fails_tells_why():
         ask("one_side", "plain", 1, task="time", case=case, seconds=0.01)
 
 
+def test_a_process_waits_between_its_turns():
+    case = asdict(Case("unet", {"width": 4, "depth": 2}, (1, 3, 16, 16), True))
+    with start("one_side", "plain", 1, task="time", case=case, seconds=0.01) as process:
+        assert all(process.turn()["seconds"] > 0 for _ in range(3))
+
+
+def test_a_side_that_hangs_is_ended(monkeypatch):
+    monkeypatch.setattr(processes, "LONGEST", 0.5)
+    command = [sys.executable, "-c", "import time; time.sleep(600)"]
+    with Process(command, "plain", 1) as process, pytest.raises(SideFailed, match=r"no answer within 0\.5 s"):
+        process.turn()
+
+
 def test_what_a_side_leaves_behind_ends_with_it():
     """A child that would run on, as a worker would whose parent was killed."""
     leave = "print(subprocess.Popen(['sleep', '600'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid)"
-    child = int(run([sys.executable, "-c", f"import subprocess; {leave}"], "plain", 1))
+    with Process([sys.executable, "-c", f"import subprocess; {leave}"], "plain", 1) as process:
+        child = process.turn()
     for _ in range(1000):
         try:
             os.kill(child, 0)

@@ -110,6 +110,21 @@ def test_report_tells_everything_in_lines_of_their_own(capsys):
     assert lines["CuPy"].startswith(("absent: ", "no device: ", "ready: "))
 
 
+def test_the_blas_told_of_is_numpys(monkeypatch):
+    """Whichever library another package has brought along and that is met first."""
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    other = {"user_api": "blas", "internal_api": "openblas", "version": "0.1", "num_threads": 1}
+    found = [
+        {**other, "filepath": "site-packages/scipy.libs/a.so"},
+        {**other, "filepath": "libgomp.so", "user_api": "openmp"},
+    ]
+    found.append({**other, "filepath": "site-packages/numpy.libs/b.so", "version": "0.2", "architecture": "Zen"})
+    monkeypatch.setattr(threadpoolctl, "threadpool_info", lambda: found)
+    assert doctor.blas() == {"name": "openblas", "version": "0.2", "core": "Zen", "threads": 1}
+    found.pop()
+    assert doctor.blas()["version"] == "0.1"
+
+
 def test_threads_are_those_of_the_blas_in_force():
     from threadpoolctl import threadpool_limits
 

@@ -1,6 +1,10 @@
-"""The process of one side: builds a case, checks or times it, and prints what it found as JSON.
+"""The process of one side: builds a case, and at each turn checks or times it and prints what it found as JSON.
 
-    echo '{"side": "engine", "cores": 1, "task": "time", "case": {...}, "seconds": 1}' | python -m measuring.one_side
+    python -m measuring.one_side
+    {"side": "engine", "cores": 1, "task": "time", "case": {...}, "seconds": 1}
+    turn
+
+Between its turns it waits for a line, and the cores are free for the others.
 """
 
 import json
@@ -16,7 +20,8 @@ import numpy as np
 from measuring.case import Case
 from measuring.sides import make_side
 
-LEAST = 3  # repetitions, however long one takes
+LEAST = 2  # repetitions, however long one takes
+WARM_UP, WARM_UP_AGAIN = 2, 1  # more that do not count: in a process's first turn, in each of its others
 SCORES = 1000  # of a prediction, that are compared
 
 
@@ -31,7 +36,7 @@ def check(side, training):
     return {"losses": [first, side.step()], "gradient norms": [norms[name] for name in sorted(norms)]}
 
 
-def time_repeatedly(action, seconds, warm_up=2):
+def time_repeatedly(action, seconds, warm_up):
     """Seconds of each call, after `warm_up` that do not count, for at least so many seconds and LEAST calls."""
     for _ in range(warm_up):
         action()
@@ -86,18 +91,22 @@ def software(side):
 
 
 def main():
-    request = json.load(sys.stdin)
+    request = json.loads(sys.stdin.readline())
     name, case = request["side"], Case(**request["case"])
     graph, images, labels = case.build(dropout=request["task"] == "time")
     side = make_side(name, graph, images, labels if case.training else None, case.training, request["cores"])
     del graph  # PyTorch has its own weights
-    if request["task"] == "check":
-        answer = check(side, case.training)
-    else:
-        times = time_repeatedly(side.step if case.training else side.predict, request["seconds"])
-        answer = {"seconds": statistics.median(times), "memory": peak_memory(), "software": software(name)}
+    warm_up = WARM_UP
+    for _ in sys.stdin:
+        if request["task"] == "check":
+            answer = check(side, case.training)
+        else:
+            action = side.step if case.training else side.predict
+            times = time_repeatedly(action, request["seconds"], warm_up)
+            warm_up = WARM_UP_AGAIN
+            answer = {"seconds": statistics.median(times), "memory": peak_memory(), "software": software(name)}
+        print(json.dumps(answer), flush=True)
     side.close()
-    print(json.dumps(answer))
 
 
 if __name__ == "__main__":

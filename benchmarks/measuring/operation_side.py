@@ -57,7 +57,7 @@ def measure(name, cores, operation, build, shape, seconds):
 
 
 def main():
-    request = json.load(sys.stdin)
+    request = json.loads(sys.stdin.readline())
     rows = families()[request["family"]]
     print(json.dumps([measure(request["side"], request["cores"], *row, request["seconds"]) for row in rows]))
 

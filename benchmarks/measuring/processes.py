@@ -6,7 +6,9 @@ import re
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+import tempfile
+import threading
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from measuring.sides import TUNED
@@ -24,14 +26,19 @@ class SideFailed(Exception):
 
 def ask(module, side, cores, **request):
     """What a module of this folder, run as a process of its own, answers for a side. Raises SideFailed."""
-    request |= {"side": side, "cores": cores}
-    answer = run([sys.executable, "-m", f"measuring.{module}"], side, cores, json.dumps(request))
-    return json.loads(answer.splitlines()[-1])
+    with start(module, side, cores, **request) as process:
+        return process.turn()
+
+
+def start(module, side, cores, **request):
+    """The process of a side, which runs a module of this folder and waits for its turns."""
+    return Process([sys.executable, "-m", f"measuring.{module}"], side, cores, **request)
 
 
 def ask_prototype(folder, cores, steps=5):
     """The prototype's training step on its U-Net, read from what it prints."""
-    told = run([sys.executable, "unet_np.py", str(cores), str(steps)], "prototype", cores, cwd=folder)
+    with Process([sys.executable, "unet_np.py", str(cores), str(steps)], "prototype", cores, cwd=folder) as process:
+        told = process.rest()
     milliseconds = re.search(r"step med (\d+) ms", told)
     memory = re.search(r"rss\(rank0\) (\d+) MB, pss x NP (\d+) MB", told)
     return {
@@ -41,28 +48,72 @@ def ask_prototype(folder, cores, steps=5):
     }
 
 
-def run(command, side, cores, standard_input="", cwd=None):
-    """The standard output of a command on so many cores, in a process group that ends with it. Raises SideFailed."""
-    with on_cores(cores):
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=cwd,
-            env=environment(os.environ, side, cores),
-            start_new_session=True,
-        )
-    try:
-        output, errors = process.communicate(standard_input, timeout=LONGEST)
-    except subprocess.TimeoutExpired:
-        raise SideFailed(f"no answer after {LONGEST} s") from None
-    finally:
-        end_group(process.pid)
-    if process.returncode:
-        raise SideFailed(next(reversed(errors.strip().splitlines()), f"exit status {process.returncode}"))
-    return output
+class Process:
+    """A command on so many cores that waits for its turns, in a process group that ends with it.
+
+    It reads the request as a line of JSON, and then a line for each turn, which it answers with a line of JSON.
+    """
+
+    def __init__(self, command, side, cores, cwd=None, **request):
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process
+        with on_cores(cores):
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self.errors,
+                text=True,
+                cwd=cwd,
+                env=environment(os.environ, side, cores),
+                start_new_session=True,
+            )
+        self._write(json.dumps(request | {"side": side, "cores": cores}))
+
+    def turn(self):
+        """The answer to one turn. Raises SideFailed."""
+        self._write("turn")
+        line = self._within(LONGEST, self.process.stdout.readline)
+        if not line:
+            raise self._failure()
+        return json.loads(line)
+
+    def rest(self):
+        """All that the command writes before it ends by itself. Raises SideFailed."""
+        told = self._within(LONGEST, self.process.stdout.read)
+        if self.process.wait():
+            raise self._failure()
+        return told
+
+    def _write(self, line):
+        with suppress(BrokenPipeError):  # it has ended; reading tells
+            self.process.stdin.write(line + "\n")
+            self.process.stdin.flush()
+
+    def _within(self, seconds, read):
+        """What `read` returns; past so many seconds the process is ended."""
+        timer = threading.Timer(seconds, end_group, [self.process.pid])
+        timer.start()
+        try:
+            return read()
+        finally:
+            timer.cancel()
+
+    def _failure(self):
+        self.process.wait()
+        self.errors.seek(0)
+        status = f"exit status {self.process.returncode}, or no answer within {LONGEST} s"
+        return SideFailed(next(reversed(self.errors.read().strip().splitlines()), status))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *problem):
+        end_group(self.process.pid)
+        self.process.wait()
+        for stream in (self.process.stdout, self.errors):
+            stream.close()
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
 
 
 def end_group(leader):

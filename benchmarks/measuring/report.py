@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from measuring.processes import KEPT_MEMORY
-from measuring.rounds import best, times_faster
+from measuring.rounds import best, times, times_faster
 from measuring.sides import NAMES, SGD_OPTIONS, TUNED
 
 RESULTS = Path(__file__).parents[2] / "results" / "cpu"
@@ -24,7 +24,7 @@ def settings(command, told):
         f"Python {platform.python_version()}, NumPy {version('numpy')}, PyTorch {version('torch')}",
         "- each side is a process of its own, kept on so many cores, with OPENBLAS_NUM_THREADS, OMP_NUM_THREADS and "
         "torch.set_num_threads set to their number and OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE unset; the sides take "
-        "turns, a round being one process of each",
+        "turns, a round being one turn of each",
         f"- PyTorch tuned: {tuned}, SGD in one kernel (fused=True); channels last besides; torch.compile besides, the "
         "loss included; for inference its weights frozen besides. The best tuned is the one of least median",
         f"- a training step: forward, softmax cross-entropy, backward, SGD ({sgd}); random images and labels, float32",
@@ -51,7 +51,7 @@ def version(package):
 def sides_table(rounds, memory, software):
     """A row a side: median time, how many times faster the first, ours, is than it, peak memory.
 
-    rounds     a list of {side: seconds}
+    rounds     a list of {side: seconds}; a side may be missing from the later ones
     memory     {side: bytes}
     software   {side: what computed}
     """
@@ -63,10 +63,12 @@ def sides_table(rounds, memory, software):
     ]
     for side in (ours, *peers):
         name = f"**{NAMES[side]}** (best tuned)" if side == fastest else NAMES[side]
+        if len(times(rounds, side)) < len(rounds):
+            name += f" ({plural(len(times(rounds, side)), 'round')})"
         ratio = "" if side == ours else spread(times_faster(rounds, ours, side))
         share = "" if side == ours else f"{memory[ours] / memory[side]:.2f}"
         lines.append(
-            f"| {name} | {duration(median(r[side] for r in rounds))} | {ratio} | {memory[side] / 2**20:.0f} MiB | "
+            f"| {name} | {duration(median(times(rounds, side)))} | {ratio} | {memory[side] / 2**20:.0f} MiB | "
             f"{share} | {software[side]} |"
         )
     return lines

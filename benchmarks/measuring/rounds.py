@@ -4,20 +4,33 @@ from math import dist, hypot
 from statistics import median
 
 TOLERANCE = 1e-3
+FAR = 0.1  # behind the best: so much slower that further rounds will not change it
+
+
+def times(rounds, side):
+    """Seconds of one side in each round that it took part in.
+
+    rounds   a list of {side: seconds}
+    """
+    return [r[side] for r in rounds if side in r]
 
 
 def best(rounds, candidates):
-    """The candidate that is fastest by its median over the rounds, None if there is none.
+    """The candidate that is fastest by its median, among those of the last round; None if there is none."""
+    present = [side for side in candidates if side in rounds[-1]]
+    return min(present, key=lambda side: median(times(rounds, side)), default=None)
 
-    rounds   a list of {side: seconds}, every side once in each
-    """
-    present = [side for side in candidates if side in rounds[0]]
-    return min(present, key=lambda side: median(r[side] for r in rounds), default=None)
+
+def far_behind(rounds, candidates):
+    """The candidates of the last round whose median is FAR above that of the best."""
+    fastest = best(rounds, candidates)
+    present = [side for side in candidates if side in rounds[-1]]
+    return [s for s in present if median(times(rounds, s)) > (1 + FAR) * median(times(rounds, fastest))]
 
 
 def times_faster(rounds, ours, peer):
     """(median, smallest, largest) of peer's seconds over ours in the same round: above 1, ours is the faster."""
-    ratios = [r[peer] / r[ours] for r in rounds]
+    ratios = [r[peer] / r[ours] for r in rounds if peer in r]
     return median(ratios), min(ratios), max(ratios)
 
 

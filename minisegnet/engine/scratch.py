@@ -7,12 +7,21 @@ from typing import Any
 
 import numpy as np
 
+from minisegnet.memory import ALIGNMENT, reserve
+
+# Bytes asked of the system at once: a few huge pages, so that a pass over an array looks few of them up.
+CHUNK = 2**23
+# Bytes left between arrays: lengths are often powers of two, and arrays gone through side by side would else meet in
+# the same few places of the cache.
+APART = 4096 + 2 * ALIGNMENT
+
 
 class Scratch:
     """Memory by name, as large as was ever asked for under it; what it holds is lost at the next call."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, str], np.ndarray] = {}
+        self._chunk = np.empty(0, np.uint8)  # what is left of the last one
 
     def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """An array of this shape, with whatever was there before."""
@@ -20,8 +29,16 @@ class Scratch:
         size = prod(shape)
         kept = self._kept.get(key)
         if kept is None or kept.size < size:
-            kept = self._kept[key] = np.empty(size, dtype)
+            kept = self._kept[key] = self._new(size, np.dtype(dtype))
         return kept[:size].reshape(shape)
+
+    def _new(self, size: int, dtype: np.dtype) -> np.ndarray:
+        nbytes = size * dtype.itemsize
+        if self._chunk.size < nbytes:
+            self._chunk = reserve(max(nbytes, CHUNK), shared=False)
+        array = self._chunk[:nbytes].view(dtype)
+        self._chunk = self._chunk[-(-nbytes // ALIGNMENT) * ALIGNMENT + APART :]
+        return array
 
     @property
     def nbytes(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,13 @@ from minisegnet.cuda import arrays as places
 from minisegnet.errors import BackendError, OptionError
 from minisegnet.in_place import kernels_compute
 from minisegnet.layers.base import Parameter, copies, fill
+from minisegnet.numpy_ops.threads import side_by_side
+
+# Elements updated at once. A step goes through a piece's weights, gradient, state and scratch several times, which then
+# lie in the cache; smaller pieces would have threads wait for the interpreter.
+PIECE = 2**18
+
+_scratch = threading.local()  # of each float type two arrays of PIECE elements
 
 
 class Optimiser:
@@ -44,13 +52,10 @@ class Optimiser:
         }
         # How often each parameter was updated: one that was frozen for a while starts to count later.
         self.state |= {f"steps/{name}": np.zeros((), np.int64) for name in self.parameters}
-        # Two arrays of the largest parameter's size, so that a step by NumPy asks for no fresh memory.
-        here = [parameter.data for parameter in self.parameters.values() if not places.is_device(parameter.data)]
-        largest = {dtype: max(w.size for w in here if w.dtype == dtype) for dtype in {w.dtype for w in here}}
-        self._scratch = {dtype: (np.empty(size, dtype), np.empty(size, dtype)) for dtype, size in largest.items()}
 
     def step(self) -> None:
         """Update every trainable parameter by its gradient."""
+        pieces: list[tuple] = []  # of all parameters that NumPy updates, which threads share
         for name, parameter in self.parameters.items():
             if parameter.trainable:
                 steps = self.state[f"steps/{name}"]
@@ -61,8 +66,17 @@ class Optimiser:
                 if kernels_compute(w):
                     self.launch(w, parameter.grad, int(steps), *state)
                 else:
-                    scratch = [buffer[: w.size].reshape(w.shape) for buffer in self._scratch[w.dtype]]
-                    self.update(w, parameter.grad, int(steps), *state, *scratch)
+                    rows = [array.reshape(-1) for array in (w, parameter.grad, *state)]
+                    for start in range(0, w.size, PIECE):
+                        pieces.append((int(steps), *(row[start : start + PIECE] for row in rows)))
+        side_by_side(self._update, pieces)
+
+    def _update(self, steps: int, w: np.ndarray, gradient: np.ndarray, *state: np.ndarray) -> None:
+        """Update a piece of a parameter, with scratch that the thread keeps for the next."""
+        kept = vars(_scratch)
+        if w.dtype not in kept:
+            kept[w.dtype] = np.empty((2, PIECE), w.dtype)
+        self.update(w, gradient, steps, *state, *kept[w.dtype][:, : w.size])
 
     def _check_place(self, name: str, w: Any, array: Any) -> None:
         if places.place_of(w) != places.place_of(array):
@@ -72,7 +86,10 @@ class Optimiser:
             )
 
     def update(self, w: np.ndarray, gradient: np.ndarray, steps: int, *arrays: np.ndarray) -> None:
-        """Change the weights w, and the state arrays, which come first in `arrays`; two scratch arrays follow."""
+        """Change the weights w, and the state arrays, which come first in `arrays`; two scratch arrays follow.
+
+        All are pieces of the whole, (elements,): an update may not depend on a weight's neighbours.
+        """
         raise NotImplementedError
 
     def launch(self, w: Any, gradient: Any, steps: int, *state: Any) -> None:
@@ -133,14 +150,19 @@ class SGD(Optimiser):
         super().__init__(parameters, lr, weight_decay)
 
     def update(self, w, gradient, steps, v, g, ahead):
-        np.multiply(w, self.weight_decay, out=g)
-        g += gradient
+        if self.weight_decay:
+            np.multiply(w, self.weight_decay, out=g)
+            g += gradient
+        else:
+            g = gradient
         v *= self.momentum
         v += g
-        np.multiply(v, self.momentum if self.nesterov else 1.0, out=ahead)
         if self.nesterov:
+            np.multiply(v, self.momentum, out=ahead)
             ahead += g
-        ahead *= self.lr
+            ahead *= self.lr
+        else:
+            np.multiply(v, self.lr, out=ahead)
         w -= ahead
 
     def launch(self, w, gradient, steps, v):
