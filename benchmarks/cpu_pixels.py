@@ -83,7 +83,7 @@ def main():
     parser.add_argument("--sides", type=int, nargs="+", default=PIXELS, help="pixels a side, each measured")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cores", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=0.5, help="of steps in each process, 3 steps at least")
+    parser.add_argument("--seconds", type=float, default=0.5, help="of steps in each process, 1 step at least")
     parser.add_argument("--folder", type=Path, default=RESULTS, help="where pixels.md and pixels.png go")
     arguments = parser.parse_args()
     sides = [OURS, *["channels_last"] * bool(importlib.util.find_spec("torch"))]

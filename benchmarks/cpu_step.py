@@ -119,7 +119,7 @@ def measure(name, arguments, sides):
     """Run every case of a network, writing the report after each set of rounds; whether all could be reported."""
     told = [
         f"a process lasts for {arguments.turns} rounds, waiting between its turns: in each {arguments.seconds} s of "
-        "steps, 2 at least, after 2 in its first turn and 1 in each other that do not count; their median",
+        "steps, 1 at least, after 2 in its first turn and 1 in each other that do not count; their median",
         f"tuned sides more than {FAR:.0%} slower than the best of them after such a set of rounds take no further part",
     ]
     head = [f"# {NETWORKS[name][0]}, on the CPU", "", *settings(command_line(), told)]
@@ -142,7 +142,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--turns", type=int, default=5, help="rounds that a process lasts for")
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 4])
-    parser.add_argument("--seconds", type=float, default=1.0, help="of steps in each turn, 2 steps at least")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of steps in each turn, 1 step at least")
     parser.add_argument("--plain", action="store_true", help="time our layers one after another, too")
     parser.add_argument("--prototype", type=Path, help="folder of unet_np.py and wino2.py, a further side for U-Net")
     parser.add_argument("--folder", type=Path, default=RESULTS, help="where the tables go")

@@ -20,7 +20,7 @@ import numpy as np
 from measuring.case import Case
 from measuring.sides import make_side
 
-LEAST = 2  # repetitions, however long one takes
+LEAST = 1  # repetitions, however long one takes
 WARM_UP, WARM_UP_AGAIN = 2, 1  # more that do not count: in a process's first turn, in each of its others
 SCORES = 1000  # of a prediction, that are compared
 

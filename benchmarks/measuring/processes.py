@@ -35,7 +35,7 @@ def start(module, side, cores, **request):
     return Process([sys.executable, "-m", f"measuring.{module}"], side, cores, **request)
 
 
-def ask_prototype(folder, cores, steps=5):
+def ask_prototype(folder, cores, steps=3):
     """The prototype's training step on its U-Net, read from what it prints."""
     with Process([sys.executable, "unet_np.py", str(cores), str(steps)], "prototype", cores, cwd=folder) as process:
         told = process.rest()

@@ -4,7 +4,7 @@ from math import dist, hypot
 from statistics import median
 
 TOLERANCE = 1e-3
-FAR = 0.1  # behind the best: so much slower that further rounds will not change it
+FAR = 0.05  # behind the best: so much slower that further rounds will hardly change it
 
 
 def times(rounds, side):

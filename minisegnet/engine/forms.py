@@ -25,6 +25,7 @@ from minisegnet.engine.sliding_pooling import sliding_max_pooling
 from minisegnet.engine.step import Step
 from minisegnet.engine.unpooling import max_unpooling
 from minisegnet.engine.value import Planes, Reader
+from minisegnet.engine.winograd_by_channels import WinogradByChannels
 from minisegnet.errors import OptionError
 from minisegnet.nodes import Node
 
@@ -34,10 +35,13 @@ if TYPE_CHECKING:
 # A step for a convolution, built as all of them are; None stands for the ordinary operation.
 Algorithm = Callable[..., Step] | None
 
+WINOGRAD = {"winograd": WinogradConvolution, "winograd_by_channels": WinogradByChannels}
 # From so many weights on, a product by rows reads them from memory again and again.
 MANY_WEIGHTS = 2**22
 # For so few pixels in the whole batch, so many weights are not worth transforming.
 FEW_PIXELS, WEIGHTS_TO_TRANSFORM = 256, 2**18
+# For so few tiles in the whole batch, so many are worth transforming, but not worth reading by every worker.
+FEW_TILES, WEIGHTS_TO_SHARE = 256, 2**19
 # Up to so many values a window, the image's windows are gathered as columns.
 LARGEST_WINDOW = 160
 
@@ -95,6 +99,7 @@ def algorithms_for(builder: Builder, node: Node) -> dict[str, Algorithm]:
     """The algorithms that fit a convolution, by the names that `Engine` takes, the one taken by default first.
 
     winograd   tiles, whose transforms save multiplications
+    winograd_by_channels   the same, each worker with channels instead of rows
     columns    an image's windows as columns of a matrix; for the first convolution
     product    a product of matrices, for 1 x 1
     direct     products of gathered windows, a few rows at a time
@@ -123,7 +128,12 @@ def algorithms_for(builder: Builder, node: Node) -> dict[str, Algorithm]:
         if plain and kernel == (1, 1) and padding == (0, 0):
             fitting["product"] = Convolution1x1
         elif square and padding[0] == padding[1] and cuts_for(kernel[0], padding[0], builder.m) is not None:
-            fitting["winograd"] = WinogradConvolution
+            if cuts_for(kernel[0], padding[0], builder.m) == 1:
+                by_channels = _is_bound_by_transformed_weights(builder, node)
+                names = ["winograd_by_channels", "winograd"] if by_channels else ["winograd", "winograd_by_channels"]
+                fitting |= {name: WINOGRAD[name] for name in names}
+            else:
+                fitting["winograd"] = WinogradConvolution
     return {**fitting, "direct": DirectConvolution, "ordinary": None}
 
 
@@ -135,6 +145,14 @@ def _is_bound_by_weights(builder: Builder, node: Node, kernel: tuple[int, int]) 
     narrow = node.inputs[0].node if isinstance(node.layer, L.ConvTranspose2d) else node
     N, _, H, W = builder.shapes[narrow.name]
     return weights >= WEIGHTS_TO_TRANSFORM and builder.worker.plans * N * H * W <= FEW_PIXELS
+
+
+def _is_bound_by_transformed_weights(builder: Builder, node: Node) -> bool:
+    """Whether a worker's part of the tiles is not worth transforming, or reading, all kernels."""
+    narrow = node.inputs[0].node if isinstance(node.layer, L.ConvTranspose2d) else node
+    N, _, H, W = builder.shapes[narrow.name]
+    tiles = builder.worker.plans * N * -(-H // builder.m) * -(-W // builder.m)
+    return node.layer.weight.data.size >= WEIGHTS_TO_SHARE and tiles <= FEW_TILES
 
 
 # In the order in which they are asked.

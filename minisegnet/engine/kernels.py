@@ -72,19 +72,22 @@ class Kernels:
 
     def _transformed(self, weight: np.ndarray, turned: bool, in_order: bool, worker: Worker) -> np.ndarray:
         """(a a, parts, ...) with the weight's first two axes, in their order or swapped: of each worker a share."""
-        matrix = self._matrix(turned)
-        shape = (len(matrix), self.cuts**2, *(weight.shape[:2] if in_order else weight.shape[1::-1]))
         first, last = (len(weight) * number // worker.team for number in (worker.number, worker.number + 1))
-        parts = self._parts(weight[first:last], turned)
-        own = worker.scratch.array("own kernels", (*shape[:2], *parts.shape[2:4]), weight.dtype)
-        np.matmul(matrix, parts.reshape(-1, matrix.shape[1]).T, out=own.reshape(len(matrix), -1))
+        own = self.as_tiles(weight[first:last], turned, worker)
         if in_order and worker.team == 1:
             return own
         worker.meet()  # until nobody reads those that the step before left there
-        U = worker.common(shape)
+        U = worker.common((*own.shape[:2], *(weight.shape[:2] if in_order else weight.shape[1::-1])))
         np.copyto(U[:, :, first:last] if in_order else U[:, :, :, first:last], own if in_order else own.swapaxes(2, 3))
         worker.meet()
         return U
+
+    def as_tiles(self, weight: np.ndarray, turned: bool, worker: Worker) -> np.ndarray:
+        """(a a, parts, A, B) of any kernels (A, B, k, k) of this size; the worker's next ones take their place."""
+        matrix, parts = self._matrix(turned), self._parts(weight, turned)
+        own = worker.scratch.array("own kernels", (len(matrix), self.cuts**2, *weight.shape[:2]), weight.dtype)
+        np.matmul(matrix, parts.reshape(-1, matrix.shape[1]).T, out=own.reshape(len(matrix), -1))
+        return own
 
     def _matrix(self, turned: bool) -> np.ndarray:
         """What transforms a part written as one row: backwards if it is turned round."""
@@ -106,12 +109,16 @@ class Kernels:
 
         dU   (a a, parts, C_out, C_in), of tiles of the output's gradient as `backward` meets them
         """
+        whole = self.from_tiles(dU)
+        return whole.swapaxes(0, 1) if self.transposed else whole
+
+    def from_tiles(self, dU: np.ndarray) -> np.ndarray:
+        """The gradient by kernels (A, B, k, k), from the one by their tiles (a a, parts, A, B)."""
         turned, cuts, k = not self.transposed, self.cuts, self.t.kernel
-        out_channels, in_channels = dU.shape[2:]
-        parts = (dU.reshape(len(dU), -1).T @ self._matrix(turned)).reshape(cuts, cuts, out_channels, in_channels, k, k)
+        A, B = dU.shape[2:]
+        parts = (dU.reshape(len(dU), -1).T @ self._matrix(turned)).reshape(cuts, cuts, A, B, k, k)
         if turned:
             parts = parts[::-1, ::-1]
-        whole = parts.transpose(2, 3, 0, 4, 1, 5).reshape(out_channels, in_channels, cuts * k, cuts * k)
+        whole = parts.transpose(2, 3, 0, 4, 1, 5).reshape(A, B, cuts * k, cuts * k)
         first = cuts * k - self.size if turned else 0
-        whole = whole[:, :, first : first + self.size, first : first + self.size]
-        return whole.swapaxes(0, 1) if self.transposed else whole
+        return whole[:, :, first : first + self.size, first : first + self.size]

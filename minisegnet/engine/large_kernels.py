@@ -1,8 +1,6 @@
 """Convolutions with more weights than fit into a cache, of small images: the fully connected middle of a network.
 
-Reading the weights takes the time, so each worker has channels of its own in place of rows: it reads its part of the
-weights once for all pixels of the whole batch, and adds its part of their gradient where it belongs. The images
-themselves are small, and every worker lets all others see its rows of them.
+Reading the weights takes the time: each worker reads its part of them once for all pixels of the whole batch.
 """
 
 from __future__ import annotations
@@ -13,10 +11,10 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from minisegnet import shapes as S
-from minisegnet.engine.convolution_step import ConvolutionStep
+from minisegnet.engine.by_channels import ByChannels
 from minisegnet.engine.direct_convolution import roll, unroll
-from minisegnet.engine.sharing import Band, blocks, share
-from minisegnet.engine.value import Planes, Reader, Value, load_joined
+from minisegnet.engine.sharing import Band, blocks
+from minisegnet.engine.value import Planes, Reader, Value
 from minisegnet.engine.worker import Worker
 from minisegnet.layers import BatchNorm2d, Conv2d, ConvTranspose2d
 
@@ -24,13 +22,13 @@ PIXELS = 256  # for which the weights are read once
 KERNELS = 16, 128  # fewest and most kernels whose gradient is made at once
 
 
-class LargeKernels(ConvolutionStep):
+class LargeKernels(ByChannels):
     """A convolution, plain or transposed, by products with the weights as they lie in memory, (A, B kh kw).
 
     The pixels that have A channels (a convolution's output, a transposed one's input) are here called narrow; each
     belongs to a window of the wide image, which has B.
 
-    x, y, dx   the input, the output (later its gradient) and the input's gradient as (N, H, W, C), seen by all workers
+    x, y, dx   (N, H, W, C)
     """
 
     algorithm = "each worker has channels"
@@ -49,78 +47,32 @@ class LargeKernels(ConvolutionStep):
         self.kernel, self.stride, self.padding, self.dilation = (
             S.pair(option) for option in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
         )
-        self.input = readers[0].value
-        N, _, H, W = self.input.shape
-        self.x, self.dx = (
-            Planes(f"{name} {what}", (N, H, W, self.in_channels)) for what in ("input", "input's gradient")
-        )
-        self.y = Planes(f"{name} output", (N, output.height, output.width, output.channels))
-        self.wanted = any(reader.value.wants_gradient for reader in readers)
-        self.bands = share(N, output.tile_rows, worker.rank, worker.count)
-        self.bands_back = share(N, self.input.tile_rows, worker.rank, worker.count)
 
-    @property
-    def seen_by_all(self) -> list[Planes]:
-        return [self.x, self.y, self.dx] if self.wanted else [self.x, self.y]
+    def shape(self, value: Value, channels: int) -> S.Shape:
+        N, _, H, W = value.shape
+        return N, H, W, channels
 
-    # ------------------------------------------------------------------------------------------- forward and backward
+    def show(self, planes: Planes, value: Value, band: Band, rows: np.ndarray) -> None:
+        there = in_image(planes, value, band)
+        unroll(rows[: len(there)], 0, there)
 
-    def forward(self) -> None:
-        m, finish = self.output.m, self.finish
-        finish.begin()
-        for band, rows in in_image(self.bands_back, self.input):
-            stored = load_joined(self.inputs, band.image, rows.start, band.stop * self.input.m, self.worker.scratch)
-            unroll(stored[: len(rows)], 0, self.x.data[band.image, rows.start : rows.stop])
-        self.worker.meet()
+    def fetch(self, planes: Planes, value: Value, band: Band, rows: np.ndarray) -> None:
+        roll(in_image(planes, value, band), rows)
+
+    def make_output(self, scale: np.ndarray | None) -> None:
         if self.transposed:
-            self._to_wide(self.x.whole, self.y.whole, finish.scale)
+            self._to_wide(self.x.whole, self.y.whole, scale)
         else:
-            self._to_narrow(self.x.whole, self.y.whole, finish.scale)
-        self.worker.meet()
-        for band, rows in in_image(self.bands, self.output):
-            there = finish.before.data[band.image, band.first * m : band.stop * m]
-            roll(self.y.data[band.image, rows.start : rows.stop], there)
-            finish.rows(band.image, rows.start, there)
-        finish.end()
+            self._to_narrow(self.x.whole, self.y.whole, scale)
 
-    def backward(self) -> None:
-        self.finish.begin_backward()
-        for band, rows in in_image(self.bands, self.output):
-            dy = self.y.data[band.image, rows.start : rows.stop]
-            unroll(self.finish.gradient(band.image, rows.start, rows.stop, self.output.tiles), 0, dy)
-            if self.finish.scale is not None:
-                np.multiply(dy, self.finish.scale, out=dy)
-        self.worker.meet()
+    def make_gradients(self) -> None:
         wide, narrow = (self.y, self.x) if self.transposed else (self.x, self.y)
         if self.weight.trainable:
             self._add_weight_gradient(wide.whole, narrow.whole)
-        if not self.wanted:
-            return
-        if self.transposed:
+        if self.wanted and self.transposed:
             self._to_narrow(self.y.whole, self.dx.whole)
-        else:
+        elif self.wanted:
             self._to_wide(self.y.whole, self.dx.whole)
-        self.worker.meet()
-        for band, rows in in_image(self.bands_back, self.input):
-            self._give(band, self.dx.data[band.image, rows.start : rows.stop])
-
-    def _give(self, band: Band, dx: np.ndarray) -> None:
-        done = 0
-        for reader in self.readers:
-            value, channels = reader.value, slice(done, done + reader.value.channels)
-            done = channels.stop
-            if value.wants_gradient:
-                shape = (band.height * value.m, *value.stored[2:])
-                rows = self.worker.scratch.array("rows", shape, dx.dtype)
-                roll(dx[..., channels], rows)
-                reader.give(band.image, band.first * value.m, rows)
-
-    # --------------------------------------------------------------------------------------------- products by channels
-
-    def _own(self, channels: int) -> slice:
-        """This worker's part of so many channels."""
-        number, team = self.worker.number, self.worker.team
-        return slice(channels * number // team, channels * (number + 1) // team)
 
     def _matrix(self, weight: np.ndarray) -> np.ndarray:
         """The weight or its gradient, where they lie, (A, B kh kw)."""
@@ -128,7 +80,7 @@ class LargeKernels(ConvolutionStep):
 
     def _to_narrow(self, wide: np.ndarray, narrow: np.ndarray, scale: np.ndarray | None = None) -> None:
         """Own channels of the narrow pixels: products of windows with the kernels."""
-        own = self._own(narrow.shape[-1])
+        own = self.own(narrow.shape[-1])
         kernels = self._matrix(self.weight.data)[own]
         for block, windows in self._windows(wide, narrow.shape):
             products = kernels @ windows.T
@@ -143,7 +95,7 @@ class LargeKernels(ConvolutionStep):
 
     def _to_wide(self, narrow: np.ndarray, wide: np.ndarray, scale: np.ndarray | None = None) -> None:
         """Own channels of the wide image: each narrow pixel stamps the kernels, and stamps that overlap are added."""
-        own = self._own(wide.shape[-1])
+        own = self.own(wide.shape[-1])
         count, taps = own.stop - own.start, self.kernel[0] * self.kernel[1]
         kernels = self._matrix(self.weight.data)[:, own.start * taps : own.stop * taps]
         padded = np.zeros((len(wide), *self._padded_size(wide.shape, narrow.shape), count), self.worker.dtype)
@@ -166,7 +118,7 @@ class LargeKernels(ConvolutionStep):
 
     def _add_weight_gradient(self, wide: np.ndarray, narrow: np.ndarray) -> None:
         """Add to the gradient of own kernels, in place: nobody else has part in them."""
-        own = self._own(narrow.shape[-1])
+        own = self.own(narrow.shape[-1])
         gradient = self._matrix(self.weight.grad)[own]
         for block, windows in self._windows(wide, narrow.shape):
             d = pixels(block, narrow)[:, own]
@@ -222,10 +174,9 @@ class LargeKernels(ConvolutionStep):
         )
 
 
-def in_image(bands: list[Band], value: Value) -> Iterator[tuple[Band, range]]:
-    """Bands of a value's rows of tiles, each with its rows that lie in the image."""
-    for band in bands:
-        yield band, range(band.first * value.m, min(band.stop * value.m, value.height))
+def in_image(planes: Planes, value: Value, band: Band) -> np.ndarray:
+    """A band's rows that lie in the image, (rows, W, C), a view."""
+    return planes.data[band.image, band.first * value.m : min(band.stop * value.m, value.height)]
 
 
 def pixels(block: list[Band], image: np.ndarray) -> np.ndarray:

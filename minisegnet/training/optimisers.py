@@ -66,7 +66,13 @@ class Optimiser:
                 if kernels_compute(w):
                     self.launch(w, parameter.grad, int(steps), *state)
                 else:
-                    rows = [array.reshape(-1) for array in (w, parameter.grad, *state)]
+                    arrays = w, parameter.grad, *state
+                    if not all(array.flags.c_contiguous for array in arrays):  # their rows would be copies
+                        raise OptionError(
+                            f"{type(self).__name__} changes parameters in place: the data and grad of {name} must be "
+                            f"contiguous (see np.ascontiguousarray); got strides {w.strides}, {parameter.grad.strides}"
+                        )
+                    rows = [array.reshape(-1) for array in arrays]
                     for start in range(0, w.size, PIECE):
                         pieces.append((int(steps), *(row[start : start + PIECE] for row in rows)))
         side_by_side(self._update, pieces)
@@ -74,9 +80,9 @@ class Optimiser:
     def _update(self, steps: int, w: np.ndarray, gradient: np.ndarray, *state: np.ndarray) -> None:
         """Update a piece of a parameter, with scratch that the thread keeps for the next."""
         kept = vars(_scratch)
-        if w.dtype not in kept:
-            kept[w.dtype] = np.empty((2, PIECE), w.dtype)
-        self.update(w, gradient, steps, *state, *kept[w.dtype][:, : w.size])
+        if w.dtype.char not in kept:
+            kept[w.dtype.char] = np.empty((2, PIECE), w.dtype)
+        self.update(w, gradient, steps, *state, *kept[w.dtype.char][:, : w.size])
 
     def _check_place(self, name: str, w: Any, array: Any) -> None:
         if places.place_of(w) != places.place_of(array):

@@ -212,8 +212,8 @@ def test_algorithms_can_be_forced():
     graph.output("score", Conv2d(4, 2, 1), x).initialise(SEED).astype(np.float64)
     x = images(2, 3, 7, 9)
     choices = {
-        "body.0": ("columns", "winograd", "direct", "ordinary"),
-        "body.2": ("winograd", "direct", "ordinary"),
+        "body.0": ("columns", "winograd", "winograd_by_channels", "direct", "ordinary"),
+        "body.2": ("winograd", "winograd_by_channels", "direct", "ordinary"),
         "up": ("stamps", "ordinary"),
         "score": ("product", "direct", "ordinary"),
     }
@@ -225,7 +225,7 @@ def test_algorithms_can_be_forced():
                 (step,) = (s for s in engine.plan(x.shape).steps if graph.nodes[node] in s.nodes)
                 used.add((node, step.algorithm))
         assert len([algorithm for of, algorithm in used if of == node]) == len(names)
-    with pytest.raises(OptionError, match="cannot be computed by 'columns' here; what fits it is winograd, direct"):
+    with pytest.raises(OptionError, match="cannot be computed by 'columns' here; what fits it is winograd, wino"):
         Engine(graph, algorithms={"body.2": "columns"}).plan(x.shape)
     with pytest.raises(OptionError, match=r"no convolution 'body\.1'"):
         Engine(graph, algorithms={"body.1": "direct"})

@@ -1,14 +1,16 @@
 """The optimisers against their equations, a weight at a time, and against PyTorch."""
 
 import math
+import threading
 import tracemalloc
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from minisegnet.errors import CheckpointError, OptionError
 from minisegnet.layers import Parameter
-from minisegnet.training import SGD, Adam, AdamW
+from minisegnet.training import SGD, Adam, AdamW, optimisers
 
 SHAPES = {"conv.weight": (4, 3, 2, 2), "conv.bias": (4,), "scale": ()}
 CASES = [
@@ -194,3 +196,31 @@ def test_state_of_another_optimiser_or_network_is_refused_and_changes_nothing():
 def test_bad_options_are_named(make, message):
     with pytest.raises(OptionError, match=message):
         make(parameters(np.random.default_rng(0)))
+
+
+@pytest.mark.parametrize(("kind", "options"), CASES, ids=IDS)
+def test_pieces_on_several_threads_make_the_same_bits(kind, options, monkeypatch):
+    def trained():
+        rng = np.random.default_rng(8)
+        made = parameters(rng, np.float32)
+        optimiser = kind(made, lr=0.1, **options)
+        for _ in range(3):
+            for parameter in made.values():
+                parameter.grad[...] = rng.normal(size=parameter.data.shape)
+            optimiser.step()
+        return [parameter.data for parameter in made.values()]
+
+    whole = trained()
+    monkeypatch.setattr(optimisers, "PIECE", 7)
+    monkeypatch.setattr(optimisers, "_scratch", threading.local())
+    with threadpool_limits(3, user_api="blas"):
+        in_pieces = trained()
+    for want, got in zip(whole, in_pieces, strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_arrays_that_are_not_contiguous_are_refused():
+    made = {"weight": Parameter((4, 3))}
+    made["weight"].data = np.zeros((3, 4)).T
+    with pytest.raises(OptionError, match="data and grad of weight must be contiguous"):
+        SGD(made, lr=0.1).step()
