@@ -11,9 +11,7 @@ import numpy as np
 
 from minisegnet.engine.convolution_step import ConvolutionStep
 from minisegnet.engine.sharing import Band, share
-from minisegnet.engine.value import Planes, Reader, Value, load_joined
-from minisegnet.engine.worker import Worker
-from minisegnet.layers import BatchNorm2d, Conv2d, ConvTranspose2d
+from minisegnet.engine.value import Planes, Value, load_joined
 from minisegnet.shapes import Shape
 
 
@@ -24,17 +22,8 @@ class ByChannels(ConvolutionStep):
                batch, `data` the rows that this worker shows and fetches
     """
 
-    def __init__(
-        self,
-        worker: Worker,
-        name: str,
-        readers: list[Reader],
-        output: Value,
-        layer: Conv2d | ConvTranspose2d,
-        norm: BatchNorm2d | None = None,
-        relu: bool = False,
-    ) -> None:
-        super().__init__(worker, name, readers, output, layer, norm, relu)
+    def prepare(self) -> None:
+        worker, name, readers, output = self.worker, self.name, self.readers, self.output
         self.input = readers[0].value
         of_input, of_output = self.shape(self.input, self.in_channels), self.shape(output, output.channels)
         self.x, self.dx = (Planes(f"{name} {what}", of_input) for what in ("input", "input's gradient"))

@@ -14,8 +14,6 @@ from minisegnet.engine.products import multiply
 from minisegnet.engine.sharing import Band, blocks, share
 from minisegnet.engine.value import Reader, Value, load
 from minisegnet.engine.winograd import transform_data, transform_outputs, transform_products
-from minisegnet.engine.worker import Worker
-from minisegnet.layers import BatchNorm2d, Conv2d, ConvTranspose2d
 
 # Bytes of transformed data in a block: few calls for many tiles, and yet all of a block in the third-level cache, which
 # several workers share.
@@ -33,17 +31,8 @@ class WinogradConvolution(ConvolutionStep):
 
     reads_in_order = True
 
-    def __init__(
-        self,
-        worker: Worker,
-        name: str,
-        readers: list[Reader],
-        output: Value,
-        layer: Conv2d | ConvTranspose2d,
-        norm: BatchNorm2d | None = None,
-        relu: bool = False,
-    ) -> None:
-        super().__init__(worker, name, readers, output, layer, norm, relu)
+    def prepare(self) -> None:
+        worker, readers, output, layer = self.worker, self.readers, self.output, self.layer
         self.kernels = Kernels(layer, output.m, worker.dtype)
         self.t, self.parts = self.kernels.t, self.kernels.cuts**2
         self.algorithm = self.kernels.algorithm

@@ -31,6 +31,10 @@ class ConvolutionStep(Step):
         self.in_channels = sum(reader.value.channels for reader in readers)
         self.transposed = isinstance(layer, ConvTranspose2d)
         self.finish = Finish(worker, output, layer.bias, norm, relu)
+        self.prepare()
+
+    def prepare(self) -> None:
+        """What a subclass lays out once, from what it was given."""
 
     @property
     def outputs(self) -> list[Value]:

@@ -12,9 +12,8 @@ from minisegnet import shapes as S
 from minisegnet.engine.convolution_step import ConvolutionStep
 from minisegnet.engine.sharing import Band, pieces, share
 from minisegnet.engine.taps import Group, to_input, to_output
-from minisegnet.engine.value import Reader, Value, load
+from minisegnet.engine.value import Value, load
 from minisegnet.engine.worker import Worker
-from minisegnet.layers import BatchNorm2d, Conv2d, ConvTranspose2d
 
 BLOCK = 2**18  # values of the windows that are gathered at once
 ROWS = 2**16  # values of the target that are gone through at once, or one row of tiles
@@ -29,17 +28,8 @@ class DirectConvolution(ConvolutionStep):
 
     algorithm = "direct"
 
-    def __init__(
-        self,
-        worker: Worker,
-        name: str,
-        readers: list[Reader],
-        output: Value,
-        layer: Conv2d | ConvTranspose2d,
-        norm: BatchNorm2d | None = None,
-        relu: bool = False,
-    ) -> None:
-        super().__init__(worker, name, readers, output, layer, norm, relu)
+    def prepare(self) -> None:
+        worker, readers, output, layer = self.worker, self.readers, self.output, self.layer
         options = [S.pair(o) for o in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)]
         down, up = ([groups(*axis) for axis in zip(*options, strict=True)] for groups in (to_output, to_input))
         if self.transposed:

@@ -14,9 +14,7 @@ from minisegnet import shapes as S
 from minisegnet.engine.by_channels import ByChannels
 from minisegnet.engine.direct_convolution import roll, unroll
 from minisegnet.engine.sharing import Band, blocks
-from minisegnet.engine.value import Planes, Reader, Value
-from minisegnet.engine.worker import Worker
-from minisegnet.layers import BatchNorm2d, Conv2d, ConvTranspose2d
+from minisegnet.engine.value import Planes, Value
 
 PIXELS = 256  # for which the weights are read once
 KERNELS = 16, 128  # fewest and most kernels whose gradient is made at once
@@ -33,17 +31,9 @@ class LargeKernels(ByChannels):
 
     algorithm = "each worker has channels"
 
-    def __init__(
-        self,
-        worker: Worker,
-        name: str,
-        readers: list[Reader],
-        output: Value,
-        layer: Conv2d | ConvTranspose2d,
-        norm: BatchNorm2d | None = None,
-        relu: bool = False,
-    ) -> None:
-        super().__init__(worker, name, readers, output, layer, norm, relu)
+    def prepare(self) -> None:
+        super().prepare()
+        layer = self.layer
         self.kernel, self.stride, self.padding, self.dilation = (
             S.pair(option) for option in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
         )

@@ -11,9 +11,6 @@ from numpy.lib.stride_tricks import as_strided
 from minisegnet import shapes as S
 from minisegnet.engine.direct_convolution import DirectConvolution, roll
 from minisegnet.engine.sharing import Band, pieces, share
-from minisegnet.engine.value import Reader, Value
-from minisegnet.engine.worker import Worker
-from minisegnet.layers import BatchNorm2d, ConvTranspose2d
 
 BLOCK = 2**17  # values of the output, or of the windows that it is made from, at once
 
@@ -56,17 +53,9 @@ class OverlappingStamps(DirectConvolution):
 
     algorithm = "direct, phases in groups"
 
-    def __init__(
-        self,
-        worker: Worker,
-        name: str,
-        readers: list[Reader],
-        output: Value,
-        layer: ConvTranspose2d,
-        norm: BatchNorm2d | None = None,
-        relu: bool = False,
-    ) -> None:
-        super().__init__(worker, name, readers, output, layer, norm, relu)
+    def prepare(self) -> None:
+        super().prepare()
+        worker, output, layer = self.worker, self.output, self.layer
         options = [S.pair(o) for o in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)]
         vertical, horizontal = (phases(*axis) for axis in zip(*options, strict=True))
         self.groups = list(product(vertical, horizontal))

@@ -8,9 +8,7 @@ from minisegnet.engine.convolution_step import ConvolutionStep
 from minisegnet.engine.layout import tap
 from minisegnet.engine.products import multiply
 from minisegnet.engine.sharing import Band, pieces, share
-from minisegnet.engine.value import Reader, Value, load_joined
-from minisegnet.engine.worker import Worker
-from minisegnet.layers import BatchNorm2d, Conv2d, ConvTranspose2d
+from minisegnet.engine.value import Reader, load_joined
 
 BLOCK = 2**17  # values of a block's larger side
 
@@ -21,17 +19,8 @@ class ProductConvolution(ConvolutionStep):
     becomes   how many values a pixel becomes
     """
 
-    def __init__(
-        self,
-        worker: Worker,
-        name: str,
-        readers: list[Reader],
-        output: Value,
-        layer: Conv2d | ConvTranspose2d,
-        norm: BatchNorm2d | None = None,
-        relu: bool = False,
-    ) -> None:
-        super().__init__(worker, name, readers, output, layer, norm, relu)
+    def prepare(self) -> None:
+        worker, readers = self.worker, self.readers
         first = readers[0].value
         self.m, self.tiles = first.m, first.tiles
         self.becomes = self.weight.data.size // self.in_channels

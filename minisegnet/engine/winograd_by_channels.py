@@ -14,10 +14,8 @@ from minisegnet.engine.by_channels import ByChannels
 from minisegnet.engine.kernels import Kernels
 from minisegnet.engine.products import multiply
 from minisegnet.engine.sharing import Band
-from minisegnet.engine.value import Planes, Reader, Value, load
+from minisegnet.engine.value import Planes, Value, load
 from minisegnet.engine.winograd import transform_data, transform_outputs, transform_products
-from minisegnet.engine.worker import Worker
-from minisegnet.layers import BatchNorm2d, Conv2d, ConvTranspose2d
 from minisegnet.shapes import Shape
 
 CHANNELS = 64  # at once
@@ -29,17 +27,9 @@ class WinogradByChannels(ByChannels):
     x, y, dx   (N, rows, m, T, C), as values are stored
     """
 
-    def __init__(
-        self,
-        worker: Worker,
-        name: str,
-        readers: list[Reader],
-        output: Value,
-        layer: Conv2d | ConvTranspose2d,
-        norm: BatchNorm2d | None = None,
-        relu: bool = False,
-    ) -> None:
-        super().__init__(worker, name, readers, output, layer, norm, relu)
+    def prepare(self) -> None:
+        super().prepare()
+        worker, output, layer = self.worker, self.output, self.layer
         self.kernels = Kernels(layer, output.m, worker.dtype)
         self.t = self.kernels.t
         self.algorithm = f"{self.kernels.algorithm}, by channels"
