@@ -68,10 +68,8 @@ class Exit(Step):
             return
         m = self.input.m
         for band in self.bands:
-            shape = (band.height * m, *self.input.stored[2:])
-            rows = self.worker.scratch.array("rows", shape, self.worker.dtype)
-            store(as_image(self.answer, band.image), rows, band.first * m)
-            self.reader.give(band.image, band.first * m, rows)
+            with self.reader.filling(band.image, band.first * m, band.stop * m, self.worker.scratch) as rows:
+                store(as_image(self.answer, band.image), rows, band.first * m)
 
 
 class Ordinary(Step):
@@ -134,9 +132,8 @@ class Ordinary(Step):
         value = reader.value
         for image in range(value.shape[0]):
             for first in range(0, value.stored[1], value.m):
-                rows = self.worker.scratch.array("rows", (value.m, *value.stored[2:]), self.worker.dtype)
-                store(dx[image], rows, first)
-                reader.give(image, first, rows)
+                with reader.filling(image, first, first + value.m, self.worker.scratch) as rows:
+                    store(dx[image], rows, first)
 
 
 def joined(values: list[Value]) -> np.ndarray:

@@ -10,6 +10,7 @@ from minisegnet.engine.forms import FORMS
 from minisegnet.engine.known import known
 from minisegnet.engine.loss import CrossEntropy
 from minisegnet.engine.pointwise import Sum
+from minisegnet.engine.scoring_loss import cross_entropy
 from minisegnet.engine.step import Step
 from minisegnet.engine.value import Planes, Reader, Value
 from minisegnet.engine.worker import Worker
@@ -87,7 +88,7 @@ class Builder:
         for node in self.graph.outputs:
             value = self.whole(Handle(node))
             if self.loss is not None:
-                self.built.loss = CrossEntropy(self.worker, Reader(value), self.loss)
+                self.built.loss = cross_entropy(self, node, value, self.loss)
                 self.built.steps.append(self.built.loss)
             else:
                 step = Exit(self.worker, node.name, Reader(value))

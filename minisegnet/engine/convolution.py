@@ -169,16 +169,9 @@ class WinogradConvolution(ConvolutionStep):
 
     def _give(self, reader: Reader, band: Band, X: np.ndarray) -> None:
         """Transform products into rows of the data's gradient."""
-        start, stop = band.first * self.output.m, band.stop * self.output.m
-        place = reader.place(band.image, start, stop)
-        if place is not None:
-            self._write(X, place)
-            reader.written(band.image, start, place)
-        else:
-            shape = (stop - start, *reader.value.stored[2:])
-            rows = self.worker.scratch.array("rows", shape, X.dtype)
+        m = self.output.m
+        with reader.filling(band.image, band.first * m, band.stop * m, self.worker.scratch) as rows:
             self._write(X, rows)
-            reader.give(band.image, start, rows)
 
 
 def within(block: list[Band]) -> Iterator[tuple[Band, slice]]:

@@ -104,18 +104,11 @@ class DirectConvolution(ConvolutionStep):
         """Hand rows of the gradient to the values that the data are joined of."""
         done = 0
         for reader in self.readers:
-            value, channels = reader.value, slice(done, done + reader.value.channels)
+            channels = slice(done, done + reader.value.channels)
             done = channels.stop
-            if not value.wants_gradient:
-                continue
-            place = reader.place(image, start, stop)
-            if place is not None:
-                roll(dx[..., channels], place)
-                reader.written(image, start, place)
-            else:
-                rows = self.worker.scratch.array("rows", (stop - start, *value.stored[2:]), dx.dtype)
-                roll(dx[..., channels], rows)
-                reader.give(image, start, rows)
+            if reader.value.wants_gradient:
+                with reader.filling(image, start, stop, self.worker.scratch) as rows:
+                    roll(dx[..., channels], rows)
 
 
 class Taps2d:

@@ -64,9 +64,8 @@ class Dropping(Step):
         for band in self.bands:
             start, stop = band.first * m, band.stop * m
             mask, dy = (a[band.image, start:stop] for a in (self.mask.data, self.output.gradient))
-            rows = self.worker.scratch.array("rows", dy.shape, dy.dtype)
-            self._drop(dy, mask, rows)
-            self.reader.give(band.image, start, rows)
+            with self.reader.filling(band.image, start, stop, self.worker.scratch) as dx:
+                self._drop(dy, mask, dx)
 
     def _drawn(self, seed: int, band: Band) -> np.ndarray:
         """Whether each value of a band is kept, (C, rows, W): word i % 4 of counter i // 4, i being the place of the

@@ -52,6 +52,11 @@ class Finish:
         self.run = output.tiles * output.channels  # one column of all tiles of a row
         self.count = worker.plans * output.shape[0] * output.height * output.width  # values a channel
 
+    @property
+    def is_bias(self) -> bool:
+        """Whether nothing follows but a bias, or nothing at all."""
+        return self.norm is None and self.folded is None and not self.relu
+
     def scaled(self, weight: np.ndarray, axis: int = 0) -> np.ndarray:
         """The convolution's weight, or its gradient, with the folded normalisation's factors along its output axis."""
         if self.scale is None:

@@ -47,9 +47,8 @@ class Flattening(Step):
     def backward(self) -> None:
         m = self.input.m
         for band in self.bands:
-            rows = self.worker.scratch.array("rows", (band.height * m, *self.input.stored[2:]), self.worker.dtype)
-            store(self._image(self.output.gradient, band.image), rows, band.first * m)
-            self.reader.give(band.image, band.first * m, rows)
+            with self.reader.filling(band.image, band.first * m, band.stop * m, self.worker.scratch) as rows:
+                store(self._image(self.output.gradient, band.image), rows, band.first * m)
 
     def _image(self, vectors: np.ndarray, image: int) -> np.ndarray:
         """One vector as the image (C, H, W) that it is, a view."""

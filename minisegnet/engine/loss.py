@@ -25,10 +25,10 @@ class CrossEntropy(Step):
 
     algorithm = "softmax, loss and gradient in one pass"
 
-    def __init__(self, worker: Worker, reader: Reader, layer: CrossEntropyLoss) -> None:
-        super().__init__(worker, "loss", [reader])
-        self.reader, self.input, self.layer = reader, reader.value, layer
-        N, self.classes, H, W = self.input.shape
+    def __init__(self, worker: Worker, readers: list[Reader], layer: CrossEntropyLoss, classes: int) -> None:
+        super().__init__(worker, "loss", readers)
+        self.input, self.layer, self.classes = readers[0].value, layer, classes
+        N, _, H, W = self.input.shape
         self.labels = Planes("labels", (N, 1, H, W), np.int32)
         self.pixel_weight = Planes("pixel weights", (N, 1, H, W))
         self.by_pixel = False
@@ -45,7 +45,7 @@ class CrossEntropy(Step):
     def take(self, labels: np.ndarray, pixel_weight: np.ndarray | None) -> None:
         """Labels, and weights or None, for the next pass. Raises LabelError or ShapeError, see `checks.labels`."""
         N, _, H, W = self.labels.whole.shape
-        logits = np.broadcast_to(np.zeros((), self.worker.dtype), (N, *self.input.given[1:]))
+        logits = np.broadcast_to(np.zeros((), self.worker.dtype), (N, self.classes, *self.input.given[2:]))
         checks.labels("softmax_cross_entropy", logits, labels, self.layer.ignore_index)
         self.labels.whole[:, 0] = labels.reshape(N, H, W)
         self.by_pixel = pixel_weight is not None
@@ -93,13 +93,9 @@ class CrossEntropy(Step):
 
     def _block(self, band: Band, scale: float) -> float:
         """The loss of a band, and its gradient."""
-        m, scratch, number = self.input.m, self.worker.scratch, self.worker.dtype.type
         labels, weights = self._pixels(band)
-        scores = self.input.data[band.image, band.first * m : band.stop * m]
         pixels = len(labels)
-        # Classes first, so that each step goes along all pixels.
-        z = scratch.array("scores, classes first", (self.classes, pixels), scores.dtype)
-        np.copyto(z, scores.reshape(pixels, -1).T)
+        z = self._scores(band)
         if self.layer.ignore_index is not None:
             z[:, weights == 0] = 0  # these may hold NaN
         z -= z.max(0)
@@ -109,11 +105,22 @@ class CrossEntropy(Step):
         np.exp(z, out=z)
         total = z.sum(0)
         loss = float(((np.log(total) - at_label) * weights).sum(dtype=np.float64))
-        weights *= number(scale)
+        weights *= self.worker.dtype.type(scale)
         np.divide(weights, total, out=total)
         z *= total
         flat[place] -= weights
-        rows = scratch.array("rows", scores.shape, scores.dtype)
-        np.copyto(rows.reshape(pixels, -1), z.T)
-        self.reader.give(band.image, band.first * m, rows)
+        self._give(band, z)
         return loss
+
+    def _scores(self, band: Band) -> np.ndarray:
+        """The scores of a band, to be written over: (classes, pixels), so that each step goes along all pixels."""
+        scores = self.input.data[band.image, band.first * self.input.m : band.stop * self.input.m]
+        z = self.worker.scratch.array("scores, classes first", (self.classes, scores[..., 0].size), scores.dtype)
+        np.copyto(z, scores.reshape(-1, self.classes).T)
+        return z
+
+    def _give(self, band: Band, dz: np.ndarray) -> None:
+        """Go back with the gradient by what `_scores` returned."""
+        m, (reader,) = self.input.m, self.readers
+        with reader.filling(band.image, band.first * m, band.stop * m, self.worker.scratch) as rows:
+            np.copyto(rows.reshape(-1, self.classes), dz.T)

@@ -145,8 +145,9 @@ class Plan:
                 for value in step.inputs:
                     value.complete()
             step.forward()
-            for value in step.inputs:
-                value.complete()
+            if step is not self.loss:  # which reads on the way back only
+                for value in step.inputs:
+                    value.complete()
             self.worker.wait()
 
     def backward(self) -> None:

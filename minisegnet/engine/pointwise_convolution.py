@@ -6,7 +6,6 @@ import numpy as np
 
 from minisegnet.engine.convolution_step import ConvolutionStep
 from minisegnet.engine.layout import tap
-from minisegnet.engine.products import multiply
 from minisegnet.engine.sharing import Band, pieces, share
 from minisegnet.engine.value import Reader, load_joined
 
@@ -50,7 +49,7 @@ class ProductConvolution(ConvolutionStep):
             rows = load_joined(self.inputs, band.image, band.first * self.m, band.stop * self.m, self.worker.scratch)
             shape = (*rows.shape[:3], self.becomes)
             products = self.worker.scratch.array("products", shape, rows.dtype)
-            multiply(flat(rows)[None], matrix[None], flat(products)[None])
+            np.matmul(flat(rows), matrix, out=flat(products))
             self.put(band, products)
         self.finish.end()
 
@@ -69,7 +68,7 @@ class ProductConvolution(ConvolutionStep):
             if wanted:
                 shape = (*d.shape[:3], self.in_channels)
                 rows = self.worker.scratch.array("rows", shape, d.dtype)
-                multiply(flat(d)[None], transposed[None], flat(rows)[None])
+                np.matmul(flat(d), transposed, out=flat(rows))
                 give_parts(self.readers, band.image, start, rows)
         if self.weight.trainable:
             self.give_matrix(of_matrix)

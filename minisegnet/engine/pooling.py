@@ -20,7 +20,7 @@ from minisegnet.nodes import Node
 if TYPE_CHECKING:
     from minisegnet.engine.building import Builder
 
-BLOCK = 2**16  # values of the image that are gone through at once
+BLOCK = 2**18  # values of the image that are gone through at once: of the second-level cache's size
 
 
 class MaxPooling(Step):
@@ -79,15 +79,8 @@ class MaxPooling(Step):
         m = self.input.m
         for band in pieces(self.bands_back, self.rows_at_once):
             start, stop = band.first * m, band.stop * m
-            place = self.reader.place(band.image, start, stop)
-            dx = place
-            if dx is None:
-                dx = self.worker.scratch.array("rows", (stop - start, *self.input.stored[2:]), self.worker.dtype)
-            self.windows.spread(self.output.gradient, self.winners.data, band.image, start, dx)
-            if place is not None:
-                self.reader.written(band.image, start, dx)
-            else:
-                self.reader.give(band.image, start, dx)
+            with self.reader.filling(band.image, start, stop, self.worker.scratch) as dx:
+                self.windows.spread(self.output.gradient, self.winners.data, band.image, start, dx)
 
 
 def max_pooling(builder: Builder, node: Node) -> bool:

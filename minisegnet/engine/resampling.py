@@ -70,14 +70,8 @@ class Resampling(Step):
         for band in self.bands_back:
             start, stop = band.first * m, band.stop * m
             dy = self.output.gradient[band.image]
-            place = self.reader.place(band.image, start, stop)
-            if place is not None:
-                self.back.write(dy, start, place, scratch)
-                self.reader.written(band.image, start, place)
-            else:
-                rows = scratch.array("rows", (stop - start, *self.input.stored[2:]), dy.dtype)
-                self.back.write(dy, start, rows, scratch)
-                self.reader.give(band.image, start, rows)
+            with self.reader.filling(band.image, start, stop, scratch) as dx:
+                self.back.write(dy, start, dx, scratch)
 
 
 class FramedInput(Step):

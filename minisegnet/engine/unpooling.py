@@ -54,14 +54,13 @@ class MaxUnpooling(Step):
         m = self.input.m
         for band in pieces(self.bands_back, self.rows_at_once):
             start, stop = band.first * m, band.stop * m
-            dx = self.worker.scratch.array("rows", (stop - start, *self.input.stored[2:]), self.worker.dtype)
-            count = max(0, min(stop, self.input.height) - start)
-            if count:
-                dy = self.output.gradient[band.image, 2 * start : 2 * (start + count)]
-                winners = self.winners.data[band.image, start : start + count]
-                self.windows.gather(dy, winners, dx[:count])
-            clear_margin(dx, start, self.input.height, self.input.width)
-            self.reader.give(band.image, start, dx)
+            with self.reader.filling(band.image, start, stop, self.worker.scratch) as dx:
+                count = max(0, min(stop, self.input.height) - start)
+                if count:
+                    dy = self.output.gradient[band.image, 2 * start : 2 * (start + count)]
+                    winners = self.winners.data[band.image, start : start + count]
+                    self.windows.gather(dy, winners, dx[:count])
+                clear_margin(dx, start, self.input.height, self.input.width)
 
 
 def max_unpooling(builder: Builder, node: Node) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import prod
 from typing import Any
 
@@ -92,12 +93,24 @@ class Reader:
         self.value = value
         self.first = self.last = False
 
-    def place(self, image: int, start: int, stop: int) -> np.ndarray | None:
-        """The rows of the gradient themselves where they may be written in place, which `written` then tells."""
-        return self.value.gradient[image, start:stop] if self.first else None
+    @contextmanager
+    def filling(self, image: int, start: int, stop: int, scratch: Scratch) -> Iterator[np.ndarray]:
+        """Rows (stop - start, m, T, C) for the block to fill with what is added to the gradient.
 
-    def written(self, image: int, start: int, rows: np.ndarray) -> None:
-        """Tell that rows of the gradient were written in place."""
+        They are the gradient's own where nothing was written before.
+        """
+        value = self.value
+        if self.first:
+            rows = value.gradient[image, start:stop]
+            yield rows
+            self._written(image, start, rows)
+        else:
+            rows = scratch.array("gradient to add", (stop - start, *value.stored[2:]), value.gradient.dtype)
+            yield rows
+            self.give(image, start, rows)
+
+    def _written(self, image: int, start: int, rows: np.ndarray) -> None:
+        """Go on with rows of the gradient that have this reader's part."""
         value = self.value
         clear_margin(rows, start, value.height, value.width)
         if self.last and value.on_gradient is not None:
@@ -110,7 +123,7 @@ class Reader:
             np.copyto(there, rows)
         else:
             np.add(there, rows, out=there)
-        self.written(image, start, there)
+        self._written(image, start, there)
 
 
 def load(stored: np.ndarray, image: int, start: int, stop: int, tiles: int, scratch: Scratch) -> np.ndarray:

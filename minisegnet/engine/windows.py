@@ -68,22 +68,28 @@ class Windows:
             np.maximum(upper, lower, out=largest)
             self._deal(largest, small, pair)
             if winners is not None:
-                below = self._second_won("below", upper, largest)
-                right = self._second_won("right", upper_left, upper)
-                right_below = self._second_won("right below", lower_left, lower)
+                numbers = not np.isnan(largest.min(initial=0))
+                below = self._second_won("below", upper, largest, numbers)
+                right = self._second_won("right", upper_left, upper, numbers)
+                right_below = self._second_won("right below", lower_left, lower, numbers)
                 np.bitwise_xor(right_below, right, out=right_below)
                 np.bitwise_and(right_below, below, out=right_below)
                 np.bitwise_xor(right, right_below, out=right)
                 np.left_shift(below, 1, out=below)
                 self._deal(np.bitwise_or(below, right, out=right), winners, pair)
 
-    def _second_won(self, name: str, first: np.ndarray, larger: np.ndarray) -> np.ndarray:
-        """1 where the larger of two numbers is not the first, else 0; a NaN is larger than all, but not than a NaN."""
+    def _second_won(self, name: str, first: np.ndarray, larger: np.ndarray, numbers: bool) -> np.ndarray:
+        """1 where the larger of two is not the first, else 0; a NaN is larger than all numbers, but not than a NaN.
+
+        numbers   whether no NaN is among them
+        """
         won = self._array(name, first.shape, bool)
-        number = self._array("is a number", first.shape, bool)
         np.not_equal(first, larger, out=won)
-        np.equal(first, first, out=number)
-        return np.bitwise_and(won, number, out=won).view(np.uint8)
+        if not numbers:
+            is_number = self._array("is a number", first.shape, bool)
+            np.equal(first, first, out=is_number)
+            np.bitwise_and(won, is_number, out=won)
+        return won.view(np.uint8)
 
     def spread(self, small: np.ndarray, winners: np.ndarray, image: int, start: int, rows: np.ndarray) -> None:
         """Fill rows of the large image, from row `start` on: each value of `small` where it won, zeros elsewhere.

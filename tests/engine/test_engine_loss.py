@@ -7,7 +7,7 @@ from conftest import assert_close
 from minisegnet.engine.engine import Engine
 from minisegnet.errors import GraphError, LabelError, OptionError, ShapeError
 from minisegnet.graph import Graph
-from minisegnet.layers import BCEWithLogitsLoss, Conv2d, CrossEntropyLoss, ReLU
+from minisegnet.layers import BatchNorm2d, BCEWithLogitsLoss, Concat, Conv2d, CrossEntropyLoss, ReLU
 
 SEED, CLASSES = 3, 5
 
@@ -41,6 +41,56 @@ def test_loss_and_gradients(workers, reduction, ignore, weights):
         engine.step(x, labels, pixel_weight)
     for name, parameter in graph.parameters.items():  # twice: gradients add up
         assert_close(parameter.grad, 2 * wanted[name], 1e-12, name)
+
+
+def last_convolution(kind):
+    """A graph whose last convolution may be one step with the loss, or may not."""
+    graph = Graph(kind)
+    image = graph.input("image", 3)
+    x = graph.chain("body", image, Conv2d(3, 4, 3, padding=1), BatchNorm2d(4), ReLU())
+    if kind == "joined":
+        x = graph.add("join", Concat(), x, graph.chain("side", image, Conv2d(3, 3, 3, padding=1), ReLU()))
+    elif kind == "of the image":
+        x = image
+    channels = {"joined": 7, "of the image": 3}.get(kind, 4)
+    if kind == "normalised":
+        x = graph.add("score", Conv2d(channels, 6, 1, bias=False), x)
+        graph.output("norm", BatchNorm2d(6), x)
+    elif kind == "3 x 3":
+        graph.output("score", Conv2d(channels, 6, 3, padding=1), x)
+    else:
+        graph.output("score", Conv2d(channels, 6, 1, bias=kind != "without bias"), x)
+    graph.initialise(SEED)
+    frozen = {"frozen body": "body", "frozen weight": "score.weight", "frozen bias": "score.bias"}.get(kind, "none")
+    for name, parameter in graph.parameters.items():
+        parameter.trainable = not name.startswith(frozen)
+    return graph.astype(np.float64)
+
+
+KINDS = {  # whether they are one step
+    "plain": True, "joined": True, "without bias": True, "frozen body": True, "frozen weight": True,
+    "frozen bias": True, "of the image": False, "normalised": False, "3 x 3": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_last_convolution_and_the_loss(kind, workers):
+    rng = np.random.default_rng(SEED)
+    graph, loss = last_convolution(kind), CrossEntropyLoss(ignore_index=255)
+    x, labels = rng.standard_normal((2, 3, 9, 14)), rng.integers(0, 6, (2, 9, 14))
+    labels[rng.random(labels.shape) < 0.2] = 255
+    value, cache = loss.forward(graph.forward(x), labels)
+    graph.backward(loss.backward(1.0, cache))
+    wanted = {name: parameter.grad.copy() for name, parameter in graph.parameters.items()}
+    graph.zero_grad()
+    with Engine(graph, loss, workers) as engine:
+        assert engine.step(x, labels) == pytest.approx(float(value), rel=1e-12)
+        last = engine.plan(x.shape).steps[-1]
+        assert ("score" in [node.name for node in last.nodes]) == KINDS[kind]
+        assert_close(engine.predict(x), graph.predict(x), 1e-12, "scores")
+    for name, parameter in graph.parameters.items():
+        assert_close(parameter.grad, wanted[name], 1e-12, name)
 
 
 def test_nothing_counts():
