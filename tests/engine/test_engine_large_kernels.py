@@ -114,37 +114,11 @@ def test_channels_by_worker(build, images, workers, size, many_weights):
     assert_agrees(graph, shape, workers=workers)
 
 
-@pytest.mark.parametrize("joined", [False, True])
-@pytest.mark.parametrize("kind", [Conv2d, ConvTranspose2d])
-@pytest.mark.parametrize(("images", "workers"), [(2, 1), (2, 3), (4, 2)])
-def test_channels_by_worker_with_what_follows(kind, joined, images, workers, many_weights):
-    graph = network(kind(5, 7, 7, padding=3), BatchNorm2d(7), ReLU(), joined=joined)
-    assert_agrees(graph, (images, 3, 9, 10), workers=workers)
-    assert_agrees(graph, (images, 3, 9, 10), workers=workers, to_inputs=False)  # images apart where they divide
-
-
 def test_few_pixels_at_once(monkeypatch, many_weights):
     monkeypatch.setattr("minisegnet.engine.large_kernels.PIXELS", 20)
     monkeypatch.setattr("minisegnet.engine.large_kernels.KERNELS", (2, 3))
     for layer in (Conv2d(5, 7, 7, padding=3), ConvTranspose2d(5, 7, 7)):
         assert_agrees(network(layer), (3, 3, 9, 7), workers=2)
-
-
-@pytest.mark.parametrize("kind", [Conv2d, ConvTranspose2d])
-def test_a_normalisation_by_constants_is_folded_into_the_products(kind, many_weights):
-    graph = network(kind(5, 7, 7, padding=3), BatchNorm2d(7), ReLU()).astype(np.float64)
-    rng = np.random.default_rng(5)
-    for buffer in graph.buffers.values():
-        buffer[...] = rng.uniform(0.5, 2, buffer.shape)
-    graph.layers["layer.1"].freeze()
-    assert_agrees(graph, (2, 3, 9, 10), workers=2)
-
-
-def test_a_frozen_kernel_has_no_gradient(many_weights):
-    graph = network(Conv2d(5, 7, 7, padding=3))
-    graph.layers["layer.0"].freeze()
-    assert_agrees(graph, (2, 3, 9, 10), workers=3)
-    assert not graph.parameters["layer.0.weight"].grad.any()
 
 
 @pytest.mark.parametrize("workers", [1, 2])

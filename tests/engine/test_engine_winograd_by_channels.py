@@ -1,6 +1,5 @@
 """Winograd's convolution with channels in place of rows: few tiles and many kernels."""
 
-import numpy as np
 import pytest
 from agreement import assert_agrees
 from test_engine_large_kernels import BATCHES, kind_of, network
@@ -8,7 +7,7 @@ from test_engine_large_kernels import BATCHES, kind_of, network
 from minisegnet import models
 from minisegnet.engine.convolution import WinogradConvolution
 from minisegnet.engine.winograd_by_channels import WinogradByChannels
-from minisegnet.layers import BatchNorm2d, Conv2d, ConvTranspose2d, ReLU
+from minisegnet.layers import Conv2d, ConvTranspose2d
 
 
 @pytest.fixture(params=[64, 3])
@@ -28,32 +27,6 @@ def test_kernels_and_paddings(kind, kernel, padding, images, workers, size, by_c
     graph, shape = network(kind(5, 7, kernel, padding=padding)), (images, 3, *size)
     assert kind_of(graph, shape) is WinogradByChannels
     assert_agrees(graph, shape, workers=workers)
-
-
-@pytest.mark.parametrize("joined", [False, True])
-@pytest.mark.parametrize("kind", [Conv2d, ConvTranspose2d])
-@pytest.mark.parametrize(("images", "workers"), [(2, 1), (2, 3), (4, 2)])
-def test_with_what_follows(kind, joined, images, workers, by_channels):
-    graph = network(kind(5, 7, 3, padding=1), BatchNorm2d(7), ReLU(), joined=joined)
-    assert_agrees(graph, (images, 3, 9, 10), workers=workers)
-    assert_agrees(graph, (images, 3, 9, 10), workers=workers, to_inputs=False)  # images apart where they divide
-
-
-@pytest.mark.parametrize("kind", [Conv2d, ConvTranspose2d])
-def test_a_normalisation_by_constants_is_folded_into_the_products(kind, by_channels):
-    graph = network(kind(5, 7, 3, padding=1), BatchNorm2d(7), ReLU()).astype(np.float64)
-    rng = np.random.default_rng(5)
-    for buffer in graph.buffers.values():
-        buffer[...] = rng.uniform(0.5, 2, buffer.shape)
-    graph.layers["layer.1"].freeze()
-    assert_agrees(graph, (2, 3, 9, 10), workers=2)
-
-
-def test_a_frozen_kernel_has_no_gradient(by_channels):
-    graph = network(Conv2d(5, 7, 3, padding=1))
-    graph.layers["layer.0"].freeze()
-    assert_agrees(graph, (2, 3, 9, 10), workers=3)
-    assert not graph.parameters["layer.0.weight"].grad.any()
 
 
 def test_more_workers_than_channels(by_channels):
