@@ -7,7 +7,6 @@ transformed tiles lie in the cache as they are, so cut up they take up to a quar
 from __future__ import annotations
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 # OpenBLAS copies nothing up to this many multiplications (a hundred cubed, for processors with AVX-512).
 SMALL = 1_000_000
@@ -29,7 +28,6 @@ def multiply(A: np.ndarray, B: np.ndarray, out: np.ndarray) -> np.ndarray:
 
 
 def _cut(matrices: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """A stack of matrices as blocks (S, down, across, rows, columns)."""
+    """A stack of matrices as blocks (S, down, across, rows, columns), a view."""
     S, M, N = matrices.shape
-    s, m, n = matrices.strides
-    return as_strided(matrices, (S, M // rows, N // columns, rows, columns), (s, rows * m, columns * n, m, n))
+    return matrices.reshape(S, M // rows, rows, N // columns, columns).swapaxes(2, 3)

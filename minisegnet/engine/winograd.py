@@ -33,7 +33,7 @@ def transform_data(rows: np.ndarray, padding: int, t: Transforms, scratch: Scrat
         _transform_own_columns(tiles, channels, t, scratch, V)
         return
     Z = scratch.array("tile rows transformed", (a, count, a, run), rows.dtype)  # i, r, j, t c
-    np.matmul(t.data, tiles, out=_tiles(Z[:, :, padding:], row))
+    np.matmul(t.data, tiles, out=_by_rows_of_tiles(Z[:, :, padding : padding + m]))
     for place in (*range(padding), *range(padding + m, a)):  # columns that belong to a neighbouring tile
         off, column = divmod(place - padding, m)
         shift = abs(off) * channels
@@ -43,11 +43,11 @@ def transform_data(rows: np.ndarray, padding: int, t: Transforms, scratch: Scrat
         elif off < 0:
             here[:, :, :shift] = 0
             source = tiles[:, :, column * run : (column + 1) * run - shift]
-            np.matmul(t.data, source, out=_tiles(here[:, :, shift:], run - shift))
+            np.matmul(t.data, source, out=_by_rows_of_tiles(here[:, :, shift:]))
         else:
             here[:, :, run - shift :] = 0
             source = tiles[:, :, column * run + shift : (column + 1) * run]
-            np.matmul(t.data, source, out=_tiles(here, run - shift))
+            np.matmul(t.data, source, out=_by_rows_of_tiles(here[:, :, : run - shift]))
     np.matmul(t.data, Z, out=V.transpose(0, 2, 1, 3))
 
 
@@ -61,16 +61,16 @@ def _transform_own_columns(
     """
     m, (count, run) = t.outputs, V.shape[2:]
     Z = scratch.array("tile rows transformed", (t.tile, count, m, run), tiles.dtype)
-    np.matmul(t.data, tiles, out=_tiles(Z, m * run))
+    np.matmul(t.data, tiles, out=_by_rows_of_tiles(Z))
     np.matmul(t.data_own, Z, out=V.transpose(0, 2, 1, 3))
     first, last = V[:, 0, :, channels:], V[:, -1, :, : run - channels]
     np.add(first, Z[:, :, m - 1, : run - channels], out=first)
     np.add(last, Z[:, :, 0, channels:], out=last)
 
 
-def _tiles(Z: np.ndarray, length: int) -> np.ndarray:
-    """(rows of a tile, rows of tiles, ...) as one matrix (rows of a tile, length) for each row of tiles."""
-    return as_strided(Z, (Z.shape[1], Z.shape[0], length), (Z.strides[1], Z.strides[0], Z.itemsize))
+def _by_rows_of_tiles(Z: np.ndarray) -> np.ndarray:
+    """(rows of a tile, rows of tiles, ...) as one matrix (rows of a tile, all others) for each row of tiles, a view."""
+    return Z.reshape(*Z.shape[:2], -1).swapaxes(0, 1)
 
 
 def transform_products(M: np.ndarray, t: Transforms, scratch: Scratch, rows: np.ndarray) -> None:
