@@ -62,7 +62,7 @@ def table(sizes, measured, sides):
 def draw(path, sizes, measured, sides, cores):
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = Figure(figsize=(9, 5), layout="constrained")
     for axes, (training, task) in zip(figure.subplots(1, 2), TASKS.items(), strict=True):
         fitted = exponents(sizes, measured, training, sides)
         pixels = [size**2 for size in sizes]
@@ -74,7 +74,7 @@ def draw(path, sizes, measured, sides, cores):
         axes.set(title=f"{task.capitalize()}, {plural(cores, 'core')}", xlabel="pixels", ylabel="seconds")
         axes.set_xticks(pixels, [f"{size}²" for size in sizes], rotation=60)
         axes.minorticks_off()
-        axes.legend()
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25))  # beside the curves it would cover some of them
     figure.savefig(path, dpi=120)
 
 
