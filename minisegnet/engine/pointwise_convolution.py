@@ -6,6 +6,7 @@ import numpy as np
 
 from minisegnet.engine.convolution_step import ConvolutionStep
 from minisegnet.engine.layout import tap
+from minisegnet.engine.products import multiply
 from minisegnet.engine.sharing import Band, pieces, share
 from minisegnet.engine.value import Reader, load_joined
 
@@ -44,12 +45,12 @@ class ProductConvolution(ConvolutionStep):
 
     def forward(self) -> None:
         self.finish.begin()
-        matrix = self.matrix()
+        matrix = np.ascontiguousarray(self.matrix())
         for band in pieces(self.bands, self.rows_at_once):
             rows = load_joined(self.inputs, band.image, band.first * self.m, band.stop * self.m, self.worker.scratch)
             shape = (*rows.shape[:3], self.becomes)
             products = self.worker.scratch.array("products", shape, rows.dtype)
-            np.matmul(flat(rows), matrix, out=flat(products))
+            multiply(flat(rows)[None], matrix[None], flat(products)[None])
             self.put(band, products)
         self.finish.end()
 
@@ -68,7 +69,7 @@ class ProductConvolution(ConvolutionStep):
             if wanted:
                 shape = (*d.shape[:3], self.in_channels)
                 rows = self.worker.scratch.array("rows", shape, d.dtype)
-                np.matmul(flat(d), transposed, out=flat(rows))
+                multiply(flat(d)[None], transposed[None], flat(rows)[None])
                 give_parts(self.readers, band.image, start, rows)
         if self.weight.trainable:
             self.give_matrix(of_matrix)

@@ -1,13 +1,15 @@
 """Winograd's convolution of a band of rows, each stage a stacked matrix product on arrays that stay in the cache.
 
-A row of an image is stored as m columns of T tiles (see `layout`), so that one product with B^T transforms a whole row
-of tiles: first the rows of each tile, then its columns. In the arrays here, i and j count the rows and columns of a
-tile, r the rows of tiles, t the tiles of a row, c the channels:
+A row of an image is stored as m columns of T tiles (see `layout`), so that one product with B^T transforms one column
+of all tiles of a row: first the rows of each tile, then its columns. In the arrays here, i and j count the rows and
+columns of a tile, r the rows of tiles, t the tiles of a row, c the channels:
 
     rows      (r m + k - 1, m, T, C)    of the image, with the kernel's margin above and below
     image     V (a, a, r, T C)          transformed data
     products  M (a, a, r, T C)          V U, tile place by tile place
     outputs   (r m, m, T, C)
+
+All columns in one product would be no small product to BLAS where rows are long, and take twice as long (`products`).
 """
 
 from __future__ import annotations
@@ -27,27 +29,25 @@ def transform_data(rows: np.ndarray, padding: int, t: Transforms, scratch: Scrat
     m, a = t.outputs, t.tile
     count, run = V.shape[2], V.shape[3]  # rows of tiles; length of one column of all tiles of a row
     channels = rows.shape[3]
-    row = m * run
-    tiles = as_strided(rows, (count, a, row), (m * rows.strides[0], rows.strides[0], rows.itemsize))
+    height, column = rows.strides[:2]
+    tiles = as_strided(rows, (count, m, a, run), (m * height, column, height, rows.itemsize))
     if padding == 1 and t.kernel == 3:
         _transform_own_columns(tiles, channels, t, scratch, V)
         return
     Z = scratch.array("tile rows transformed", (a, count, a, run), rows.dtype)  # i, r, j, t c
-    np.matmul(t.data, tiles, out=_by_rows_of_tiles(Z[:, :, padding : padding + m]))
+    np.matmul(t.data, tiles, out=Z[:, :, padding : padding + m].transpose(1, 2, 0, 3))
     for place in (*range(padding), *range(padding + m, a)):  # columns that belong to a neighbouring tile
-        off, column = divmod(place - padding, m)
+        off, s = divmod(place - padding, m)
         shift = abs(off) * channels
-        here = Z[:, :, place]
+        here = Z[:, :, place].swapaxes(0, 1)
         if shift >= run:
             here.fill(0)
         elif off < 0:
             here[:, :, :shift] = 0
-            source = tiles[:, :, column * run : (column + 1) * run - shift]
-            np.matmul(t.data, source, out=_by_rows_of_tiles(here[:, :, shift:]))
+            np.matmul(t.data, tiles[:, s, :, : run - shift], out=here[:, :, shift:])
         else:
             here[:, :, run - shift :] = 0
-            source = tiles[:, :, column * run + shift : (column + 1) * run]
-            np.matmul(t.data, source, out=_by_rows_of_tiles(here[:, :, : run - shift]))
+            np.matmul(t.data, tiles[:, s, :, shift:], out=here[:, :, : run - shift])
     np.matmul(t.data, Z, out=V.transpose(0, 2, 1, 3))
 
 
@@ -61,16 +61,11 @@ def _transform_own_columns(
     """
     m, (count, run) = t.outputs, V.shape[2:]
     Z = scratch.array("tile rows transformed", (t.tile, count, m, run), tiles.dtype)
-    np.matmul(t.data, tiles, out=_by_rows_of_tiles(Z))
+    np.matmul(t.data, tiles, out=Z.transpose(1, 2, 0, 3))
     np.matmul(t.data_own, Z, out=V.transpose(0, 2, 1, 3))
     first, last = V[:, 0, :, channels:], V[:, -1, :, : run - channels]
     np.add(first, Z[:, :, m - 1, : run - channels], out=first)
     np.add(last, Z[:, :, 0, channels:], out=last)
-
-
-def _by_rows_of_tiles(Z: np.ndarray) -> np.ndarray:
-    """(rows of a tile, rows of tiles, ...) as one matrix (rows of a tile, all others) for each row of tiles, a view."""
-    return Z.reshape(*Z.shape[:2], -1).swapaxes(0, 1)
 
 
 def transform_products(M: np.ndarray, t: Transforms, scratch: Scratch, rows: np.ndarray) -> None:
@@ -79,7 +74,7 @@ def transform_products(M: np.ndarray, t: Transforms, scratch: Scratch, rows: np.
     count, run = M.shape[2:]
     half = scratch.array("products half transformed", (count, a, m, run), M.dtype)
     np.matmul(t.output, M.transpose(2, 0, 1, 3), out=half)
-    np.matmul(t.output, half.reshape(count, a, m * run), out=rows.reshape(count, m, m * run))
+    np.matmul(t.output, half.swapaxes(1, 2), out=rows.reshape(count, m, m, run).swapaxes(1, 2))
 
 
 def transform_outputs(rows: np.ndarray, t: Transforms, scratch: Scratch, D: np.ndarray) -> None:
@@ -87,5 +82,5 @@ def transform_outputs(rows: np.ndarray, t: Transforms, scratch: Scratch, D: np.n
     a, m = t.tile, t.outputs
     count, run = D.shape[2:]
     half = scratch.array("products half transformed", (count, a, m, run), D.dtype)
-    np.matmul(t.output_back, rows.reshape(count, m, m * run), out=half.reshape(count, a, m * run))
+    np.matmul(t.output_back, rows.reshape(count, m, m, run).swapaxes(1, 2), out=half.swapaxes(1, 2))
     np.matmul(t.output_back, half, out=D.transpose(2, 0, 1, 3))

@@ -66,7 +66,7 @@ class WinogradByChannels(ByChannels):
                     x = load(self.x.whole[..., channels], image, 0, rows * self.output.m, self.tiles, scratch)
                     transform_outputs(np.ascontiguousarray(x), self.t, scratch, X[:, :, tiles])
                 dU = scratch.array("dU", (len(D), channels.stop - channels.start, D.shape[2]), D.dtype)
-                np.matmul(self._as_products(X).transpose(0, 2, 1), D, out=dU)
+                multiply(self._as_products(X).transpose(0, 2, 1), D, dU)
                 gradient[channels] += kernels.from_tiles(dU[:, None])
             if self.wanted:
                 U = kernels.as_tiles(weight[channels].swapaxes(0, 1), not kernels.transposed, self.worker)[:, 0]

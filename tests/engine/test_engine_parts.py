@@ -7,7 +7,7 @@ import pytest
 
 from minisegnet.engine.layout import clear_margin, store, stored_shape, tap, unstore
 from minisegnet.engine.memory_plan import ALIGNMENT, Buffer, place
-from minisegnet.engine.products import multiply
+from minisegnet.engine.products import multiply, multiply_few
 from minisegnet.engine.sharing import blocks, pieces, share
 from minisegnet.engine.transforms import transforms
 
@@ -38,7 +38,8 @@ def test_a_neighbours_column_counts_once(outputs):
 @pytest.mark.parametrize(
     "S, M, K, N",
     [(1, 3, 5, 7), (36, 128, 128, 128), (4, 130, 64, 64), (3, 131, 128, 256), (2, 64, 256, 100), (2, 300, 512, 512),
-     (2, 1000, 16, 96), (1, 37, 2000, 128), (36, 0, 64, 64), (2, 97, 128, 96)],
+     (2, 1000, 16, 96), (1, 37, 2000, 128), (36, 0, 64, 64), (2, 97, 128, 96),
+     (1, 40, 64, 1056)],
 )  # fmt: skip
 def test_multiply_cuts_products_without_changing_them(S, M, K, N):
     rng = np.random.default_rng(M)
@@ -47,6 +48,15 @@ def test_multiply_cuts_products_without_changing_them(S, M, K, N):
         out = np.full((S, M, N + 3), np.nan)[:, :, :N]  # rows that do not touch
         multiply(first, B, out)
         np.testing.assert_allclose(out, A @ B, rtol=1e-12, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    "M, K, N", [(24, 1024, 64), (50, 1100, 49), (7, 3000, 1), (24, 1024, 65), (30, 1023, 9), (1, 0, 4)]
+)
+def test_multiply_few_sums_up_blocks(M, K, N):
+    rng = np.random.default_rng(K)
+    A, B = rng.standard_normal((M + 1, K))[1:], rng.standard_normal((K, N))
+    np.testing.assert_allclose(multiply_few(A, B), A @ B, rtol=1e-12, atol=1e-11)
 
 
 @pytest.mark.parametrize("m, H, W", [(4, 8, 8), (4, 7, 9), (2, 5, 3), (1, 4, 6), (4, 1, 1), (6, 13, 2)])
