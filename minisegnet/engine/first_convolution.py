@@ -7,6 +7,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from minisegnet import shapes
 from minisegnet.engine.convolution_step import ConvolutionStep
+from minisegnet.engine.products import multiply, multiply_long
 from minisegnet.engine.sharing import Band, pieces, share
 from minisegnet.engine.value import Reader, Value
 from minisegnet.engine.worker import Worker
@@ -47,11 +48,11 @@ class FirstConvolution(ConvolutionStep):
 
     def forward(self) -> None:
         self.finish.begin()
-        matrix = self.finish.scaled(self.weight.data).reshape(-1, self.taps).T
+        matrix = np.ascontiguousarray(self.finish.scaled(self.weight.data).reshape(-1, self.taps).T)
         for band in pieces(self.bands, self.rows_at_once):
             start, stop = band.first * self.output.m, band.stop * self.output.m
             rows = self.finish.before.data[band.image, start:stop]
-            np.matmul(self._columns(band).T, matrix, out=rows.reshape(-1, self.output.channels))
+            multiply(self._columns(band).T, matrix, rows.reshape(-1, self.output.channels))
             self.finish.rows(band.image, start, rows)
         self.finish.end()
 
@@ -79,9 +80,9 @@ class FirstConvolution(ConvolutionStep):
         self.finish.begin_backward()
         if not self.weight.trainable:
             return
-        of_weight = np.zeros((len(self.weight.data), self.taps), self.worker.dtype)
+        of_matrix = np.zeros((self.taps, self.output.channels), self.worker.dtype)
         for band in pieces(self.bands, self.rows_at_once):
             start, stop = band.first * self.output.m, band.stop * self.output.m
             d = self.finish.gradient(band.image, start, stop, self.output.tiles)
-            of_weight += d.reshape(-1, self.output.channels).T @ self._columns(band).T
-        self.worker.add_gradient(self.weight, self.finish.scaled(of_weight.reshape(self.weight.data.shape)))
+            of_matrix += multiply_long(self._columns(band), d.reshape(-1, self.output.channels))
+        self.worker.add_gradient(self.weight, self.finish.scaled(of_matrix.T.reshape(self.weight.data.shape)))

@@ -64,30 +64,38 @@ class Kernels:
 
     def forward(self, weight: np.ndarray, worker: Worker) -> np.ndarray:
         """The transformed kernels (a a, parts, C_in, C_out) of a weight like the layer's."""
-        return self._transformed(weight, self.transposed, self.transposed, worker)
+        return self._shared(weight if self.transposed else weight.swapaxes(0, 1), self.transposed, worker)
 
     def backward(self, weight: np.ndarray, worker: Worker) -> np.ndarray:
         """Those of the way back, by which the output's gradient is convolved: (a a, parts, C_out, C_in), turned."""
-        return self._transformed(weight, not self.transposed, not self.transposed, worker)
+        return self._shared(weight.swapaxes(0, 1) if self.transposed else weight, not self.transposed, worker)
 
-    def _transformed(self, weight: np.ndarray, turned: bool, in_order: bool, worker: Worker) -> np.ndarray:
-        """(a a, parts, ...) with the weight's first two axes, in their order or swapped: of each worker a share."""
-        first, last = (len(weight) * number // worker.team for number in (worker.number, worker.number + 1))
-        own = self.as_tiles(weight[first:last], turned, worker)
-        if in_order and worker.team == 1:
-            return own
+    def _shared(self, weight: np.ndarray, turned: bool, worker: Worker) -> np.ndarray:
+        """`as_tiles` of which each worker makes those of its part of A."""
+        if worker.team == 1:
+            return self.as_tiles(weight, turned, worker)
+        A, B = weight.shape[:2]
         worker.meet()  # until nobody reads those that the step before left there
-        U = worker.common((*own.shape[:2], *(weight.shape[:2] if in_order else weight.shape[1::-1])))
-        np.copyto(U[:, :, first:last] if in_order else U[:, :, :, first:last], own if in_order else own.swapaxes(2, 3))
+        U = worker.common((self.t.tile**2, self.cuts**2, A, B))
+        own = slice(A * worker.number // worker.team, A * (worker.number + 1) // worker.team)
+        self._transform(weight[own], turned, worker, U[:, :, own])
         worker.meet()
         return U
 
     def as_tiles(self, weight: np.ndarray, turned: bool, worker: Worker) -> np.ndarray:
         """(a a, parts, A, B) of any kernels (A, B, k, k) of this size; the worker's next ones take their place."""
-        matrix, parts = self._matrix(turned), self._parts(weight, turned)
-        own = worker.scratch.array("own kernels", (len(matrix), self.cuts**2, *weight.shape[:2]), weight.dtype)
-        np.matmul(matrix, parts.reshape(-1, matrix.shape[1]).T, out=own.reshape(len(matrix), -1))
-        return own
+        shape = (self.t.tile**2, self.cuts**2, *weight.shape[:2])
+        U = worker.scratch.array("own kernels", shape, weight.dtype)
+        self._transform(weight, turned, worker, U)
+        return U
+
+    def _transform(self, weight: np.ndarray, turned: bool, worker: Worker, U: np.ndarray) -> None:
+        """U (a a, parts, A, B) of kernels (A, B, k, k): a small product for each of A, see `products`."""
+        A, B = weight.shape[:2]
+        cuts, k = self.cuts, self.t.kernel
+        taps = worker.scratch.array("taps", (cuts, cuts, A, k, k, B), weight.dtype)
+        np.copyto(taps, self._parts(weight, turned).transpose(0, 1, 2, 4, 5, 3))
+        np.matmul(self._matrix(turned), taps.reshape(cuts**2, A, k * k, B), out=U.transpose(1, 2, 0, 3))
 
     def _matrix(self, turned: bool) -> np.ndarray:
         """What transforms a part written as one row: backwards if it is turned round."""
@@ -116,9 +124,10 @@ class Kernels:
         """The gradient by kernels (A, B, k, k), from the one by their tiles (a a, parts, A, B)."""
         turned, cuts, k = not self.transposed, self.cuts, self.t.kernel
         A, B = dU.shape[2:]
-        parts = (dU.reshape(len(dU), -1).T @ self._matrix(turned)).reshape(cuts, cuts, A, B, k, k)
+        taps = np.ascontiguousarray(self._matrix(turned).T) @ dU.transpose(1, 2, 0, 3)
+        parts = taps.reshape(cuts, cuts, A, k, k, B)
         if turned:
             parts = parts[::-1, ::-1]
-        whole = parts.transpose(2, 3, 0, 4, 1, 5).reshape(A, B, cuts * k, cuts * k)
+        whole = parts.transpose(2, 5, 0, 3, 1, 4).reshape(A, B, cuts * k, cuts * k)
         first = cuts * k - self.size if turned else 0
         return whole[:, :, first : first + self.size, first : first + self.size]

@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import as_strided
 from minisegnet import shapes as S
 from minisegnet.engine.by_channels import ByChannels
 from minisegnet.engine.direct_convolution import roll, unroll
-from minisegnet.engine.products import multiply_few
+from minisegnet.engine.products import multiply_long
 from minisegnet.engine.sharing import Band, blocks
 from minisegnet.engine.value import Planes, Value
 
@@ -74,7 +74,7 @@ class LargeKernels(ByChannels):
         own = self.own(narrow.shape[-1])
         kernels = self._matrix(self.weight.data)[own]
         for block, windows in self._windows(wide, narrow.shape):
-            products = multiply_few(kernels, np.ascontiguousarray(windows.T))
+            products = multiply_long(kernels, np.ascontiguousarray(windows.T))
             if scale is not None:
                 products *= scale[own, None]
             done = 0

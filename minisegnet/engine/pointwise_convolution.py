@@ -50,7 +50,7 @@ class ProductConvolution(ConvolutionStep):
             rows = load_joined(self.inputs, band.image, band.first * self.m, band.stop * self.m, self.worker.scratch)
             shape = (*rows.shape[:3], self.becomes)
             products = self.worker.scratch.array("products", shape, rows.dtype)
-            multiply(flat(rows)[None], matrix[None], flat(products)[None])
+            multiply(flat(rows), matrix, flat(products))
             self.put(band, products)
         self.finish.end()
 
@@ -69,7 +69,7 @@ class ProductConvolution(ConvolutionStep):
             if wanted:
                 shape = (*d.shape[:3], self.in_channels)
                 rows = self.worker.scratch.array("rows", shape, d.dtype)
-                multiply(flat(d)[None], transposed[None], flat(rows)[None])
+                multiply(flat(d), transposed, flat(rows))
                 give_parts(self.readers, band.image, start, rows)
         if self.weight.trainable:
             self.give_matrix(of_matrix)

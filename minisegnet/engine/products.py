@@ -1,8 +1,8 @@
 """Matrix products cut so small that BLAS takes its shortest way.
 
 OpenBLAS first copies a product's matrices into an order of its own, except where the product is small. The products of
-transformed tiles lie in the cache as they are, so cut up they take up to a quarter less time; so do those of many
-weights with a few pixels.
+transformed tiles lie in the cache as they are, so cut up they take up to a quarter less time; long sums for few
+columns, as of many weights with a few pixels or of many pixels' gradients, up to half.
 """
 
 from __future__ import annotations
@@ -11,17 +11,22 @@ import numpy as np
 
 # OpenBLAS copies nothing up to this many multiplications (a hundred cubed, for processors with AVX-512).
 SMALL = 1_000_000
+# Blocks of fewer rows than this are not made, nor of many fewer multiplications than FEWEST.
+ROWS, FEWEST = 64, 2**18
 # Matrices with longer rows are better not cut into columns.
 LONGEST = 1024
-# A large matrix is read in blocks of so many rows and columns where the other has no more columns than FEW.
-ROWS, COLUMNS, FEW = 24, 512, 64
+# Where a product has so few columns, long sums are made of parts of this length, a few rows at a time if they are many.
+FEW_COLUMNS, PART, FEW_ROWS = 64, 512, 24
 
 
 def multiply(A: np.ndarray, B: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """out = A B for stacks of matrices (S, M, K) and (S, K, N); A may be a transposed view, B had better not."""
+    """out = A B of matrices (M, K) and (K, N), or of stacks of them; A may be a transposed view, B had better not."""
+    if A.ndim == 2:
+        A, B, out = A[None], B[None], out[None]
     M, K, N = *A.shape[1:], B.shape[2]
     columns = N if N * K * 64 <= SMALL else next((n for n in (64, 48, 32) if N % n == 0), N)
-    rows = min(64, SMALL // (columns * K)) if columns * K else 0
+    block = columns * K  # multiplications a row
+    rows = min(max(ROWS, FEWEST // block), SMALL // block) if block else 0
     if M * N * K <= SMALL or rows < 8 or N > LONGEST:
         return np.matmul(A, B, out=out)
     rows = next((r for r in range(rows, rows // 2, -1) if M % r == 0), rows)
@@ -32,18 +37,19 @@ def multiply(A: np.ndarray, B: np.ndarray, out: np.ndarray) -> np.ndarray:
     return out
 
 
-def multiply_few(A: np.ndarray, B: np.ndarray) -> np.ndarray:
-    """A B for a large matrix (M, K) and one of few columns (K, N), each laid out row by row."""
+def multiply_long(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """A B for matrices (M, K) and (K, N), each laid out row by row, where K is large and N is not."""
     (M, K), N = A.shape, B.shape[1]
-    blocks = K // COLUMNS
-    if N > FEW or blocks < 2:
+    parts = K // PART
+    if N > FEW_COLUMNS or parts < 2:
         return A @ B
-    cut = blocks * COLUMNS
-    below = B[:cut].reshape(blocks, COLUMNS, N)
+    cut = parts * PART
+    below = B[:cut].reshape(parts, PART, N)
     out = np.empty((M, N), A.dtype)
-    for first in range(0, M, ROWS):
-        rows = A[first : first + ROWS, :cut].reshape(-1, blocks, COLUMNS).swapaxes(0, 1)
-        np.add.reduce(rows @ below, axis=0, out=out[first : first + ROWS])
+    at_once = M if M * N * PART <= SMALL else FEW_ROWS
+    for first in range(0, M, at_once):
+        rows = A[first : first + at_once, :cut].reshape(-1, parts, PART).swapaxes(0, 1)
+        np.add.reduce(rows @ below, axis=0, out=out[first : first + at_once])
     if cut < K:
         out += A[:, cut:] @ B[cut:]
     return out

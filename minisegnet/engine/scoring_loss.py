@@ -8,6 +8,7 @@ import numpy as np
 
 from minisegnet.engine.loss import CrossEntropy
 from minisegnet.engine.pointwise_convolution import Convolution1x1, flat, give_parts
+from minisegnet.engine.products import multiply, multiply_long
 from minisegnet.engine.sharing import Band
 from minisegnet.engine.value import Reader, Value, load_joined
 from minisegnet.engine.worker import Worker
@@ -36,6 +37,7 @@ class ScoringCrossEntropy(CrossEntropy):
 
     def backward(self) -> None:
         self.matrix = self.weight.data[:, :, 0, 0]
+        self.transposed = np.ascontiguousarray(self.matrix.T)
         self.of_matrix = np.zeros(self.matrix.shape, self.matrix.dtype)
         self.of_bias = np.zeros(self.classes, self.matrix.dtype)
         super().backward()
@@ -56,14 +58,14 @@ class ScoringCrossEntropy(CrossEntropy):
                 value.on_read(band.image, band.stop * value.m)
         x = self._pixels_read(band)
         z = self.worker.scratch.array("scores, classes first", (self.classes, len(x)), x.dtype)
-        np.matmul(self.matrix, x.T, out=z)
-        if self.bias is not None:
-            z += self.bias.data[:, None]
+        pixel_by_pixel = self.worker.scratch.array("scores", (len(x), self.classes), x.dtype)
+        multiply(x, self.transposed, pixel_by_pixel)
+        np.add(pixel_by_pixel.T, 0 if self.bias is None else self.bias.data[:, None], out=z)
         return z
 
     def _give(self, band: Band, dz: np.ndarray) -> None:
         if self.weight.trainable:
-            self.of_matrix += dz @ self._pixels_read(band)
+            self.of_matrix += multiply_long(dz, self._pixels_read(band))
         if self.bias is not None and self.bias.trainable:
             self.of_bias += dz @ self.worker.ones(dz.shape[1])
         if not any(value.wants_gradient for value in self.inputs):
@@ -72,11 +74,11 @@ class ScoringCrossEntropy(CrossEntropy):
         start, stop = band.first * m, band.stop * m
         if len(self.readers) == 1:
             with self.readers[0].filling(band.image, start, stop, self.worker.scratch) as rows:
-                np.matmul(dz.T, self.matrix, out=flat(rows))
+                multiply(dz.T, self.matrix, flat(rows))
             return
         shape = (stop - start, m, self.input.tiles, self.matrix.shape[1])
         rows = self.worker.scratch.array("rows", shape, dz.dtype)
-        np.matmul(dz.T, self.matrix, out=flat(rows))
+        multiply(dz.T, self.matrix, flat(rows))
         give_parts(self.readers, band.image, start, rows)
 
 

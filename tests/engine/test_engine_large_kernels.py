@@ -123,7 +123,7 @@ def test_few_pixels_at_once(monkeypatch, many_weights):
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("layer", [Conv2d(24, 30, 7, padding=3), ConvTranspose2d(30, 24, 7, padding=3)], ids=repr)
-def test_long_sums_in_blocks(layer, workers, many_weights):
+def test_long_sums_in_parts(layer, workers, many_weights):
     assert_agrees(network(layer), (1, 3, 9, 7), workers=workers)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from minisegnet.engine.layout import clear_margin, store, stored_shape, tap, unstore
 from minisegnet.engine.memory_plan import ALIGNMENT, Buffer, place
-from minisegnet.engine.products import multiply, multiply_few
+from minisegnet.engine.products import multiply, multiply_long
 from minisegnet.engine.sharing import blocks, pieces, share
 from minisegnet.engine.transforms import transforms
 
@@ -51,12 +51,12 @@ def test_multiply_cuts_products_without_changing_them(S, M, K, N):
 
 
 @pytest.mark.parametrize(
-    "M, K, N", [(24, 1024, 64), (50, 1100, 49), (7, 3000, 1), (24, 1024, 65), (30, 1023, 9), (1, 0, 4)]
+    "M, K, N", [(24, 1024, 64), (50, 1100, 49), (7, 3000, 1), (24, 1024, 65), (30, 1023, 9), (1, 0, 4), (21, 9001, 32)]
 )
-def test_multiply_few_sums_up_blocks(M, K, N):
+def test_multiply_long_sums_up_parts(M, K, N):
     rng = np.random.default_rng(K)
     A, B = rng.standard_normal((M + 1, K))[1:], rng.standard_normal((K, N))
-    np.testing.assert_allclose(multiply_few(A, B), A @ B, rtol=1e-12, atol=1e-11)
+    np.testing.assert_allclose(multiply_long(A, B), A @ B, rtol=1e-12, atol=1e-11)
 
 
 @pytest.mark.parametrize("m, H, W", [(4, 8, 8), (4, 7, 9), (2, 5, 3), (1, 4, 6), (4, 1, 1), (6, 13, 2)])
