@@ -11,7 +11,7 @@ import numpy as np
 
 from minisegnet.engine.convolution_step import ConvolutionStep
 from minisegnet.engine.sharing import Band, share
-from minisegnet.engine.value import Planes, Value, load_joined
+from minisegnet.engine.value import Planes, Value, give_parts, load_joined
 from minisegnet.shapes import Shape
 
 
@@ -97,13 +97,4 @@ class ByChannels(ConvolutionStep):
             shape = (band.height * m, *self.input.stored[2:4], self.in_channels)
             rows = self.worker.scratch.array("rows", shape, self.worker.dtype)
             self.fetch(self.dx, self.input, band, rows)
-            self._give(band, rows)
-
-    def _give(self, band: Band, rows: np.ndarray) -> None:
-        """Hand rows of the gradient to the values that the data are joined of."""
-        done = 0
-        for reader in self.readers:
-            more = done + reader.value.channels
-            if reader.value.wants_gradient:
-                reader.give(band.image, band.first * self.input.m, rows[..., done:more])
-            done = more
+            give_parts(self.readers, band.image, band.first * self.input.m, rows)

@@ -10,10 +10,9 @@ from minisegnet import layers as L
 from minisegnet.engine.finish import Finish
 from minisegnet.engine.following import following, normalises
 from minisegnet.engine.known import known
-from minisegnet.engine.pointwise_convolution import give_parts
 from minisegnet.engine.sharing import pieces, share
 from minisegnet.engine.step import Step
-from minisegnet.engine.value import Reader, Value
+from minisegnet.engine.value import Reader, Value, give_parts
 from minisegnet.engine.worker import Worker
 from minisegnet.nodes import Node
 

@@ -7,8 +7,9 @@ import numpy as np
 from minisegnet.engine.convolution_step import ConvolutionStep
 from minisegnet.engine.layout import tap
 from minisegnet.engine.products import multiply
+from minisegnet.engine.scratch import Scratch
 from minisegnet.engine.sharing import Band, pieces, share
-from minisegnet.engine.value import Reader, load_joined
+from minisegnet.engine.value import Reader, give_parts, load_joined
 
 BLOCK = 2**17  # values of a block's larger side
 
@@ -67,10 +68,7 @@ class ProductConvolution(ConvolutionStep):
                 rows = load_joined(self.inputs, band.image, start, stop, self.worker.scratch)
                 of_matrix += flat(rows).T @ flat(d)
             if wanted:
-                shape = (*d.shape[:3], self.in_channels)
-                rows = self.worker.scratch.array("rows", shape, d.dtype)
-                multiply(flat(d), transposed, flat(rows))
-                give_parts(self.readers, band.image, start, rows)
+                give_product(self.readers, band.image, slice(start, stop), flat(d), transposed, self.worker.scratch)
         if self.weight.trainable:
             self.give_matrix(of_matrix)
 
@@ -80,14 +78,19 @@ def flat(rows: np.ndarray) -> np.ndarray:
     return rows.reshape(-1, rows.shape[-1])
 
 
-def give_parts(readers: list[Reader], image: int, start: int, rows: np.ndarray) -> None:
-    """Hand rows of a gradient, joined along the channels, to the values that were joined."""
-    done = 0
-    for reader in readers:
-        more = done + reader.value.channels
-        if reader.value.wants_gradient:
-            reader.give(image, start, rows[..., done:more])
-        done = more
+def give_product(
+    readers: list[Reader], image: int, rows: slice, d: np.ndarray, matrix: np.ndarray, scratch: Scratch
+) -> None:
+    """Hand the product of a matrix with the gradient d of rows' pixels to the values that were joined as the input."""
+    if len(readers) == 1:
+        with readers[0].filling(image, rows.start, rows.stop, scratch) as there:
+            multiply(d, matrix, flat(there))
+        return
+    first = readers[0].value
+    shape = (rows.stop - rows.start, first.m, first.tiles, matrix.shape[1])
+    product = scratch.array("rows", shape, d.dtype)
+    multiply(d, matrix, flat(product))
+    give_parts(readers, image, rows.start, product)
 
 
 class Convolution1x1(ProductConvolution):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minisegnet.engine.loss import CrossEntropy
-from minisegnet.engine.pointwise_convolution import Convolution1x1, flat, give_parts
+from minisegnet.engine.pointwise_convolution import Convolution1x1, flat, give_product
 from minisegnet.engine.products import multiply, multiply_long
 from minisegnet.engine.sharing import Band
 from minisegnet.engine.value import Reader, Value, load_joined
@@ -70,16 +70,8 @@ class ScoringCrossEntropy(CrossEntropy):
             self.of_bias += dz @ self.worker.ones(dz.shape[1])
         if not any(value.wants_gradient for value in self.inputs):
             return
-        m = self.input.m
-        start, stop = band.first * m, band.stop * m
-        if len(self.readers) == 1:
-            with self.readers[0].filling(band.image, start, stop, self.worker.scratch) as rows:
-                multiply(dz.T, self.matrix, flat(rows))
-            return
-        shape = (stop - start, m, self.input.tiles, self.matrix.shape[1])
-        rows = self.worker.scratch.array("rows", shape, dz.dtype)
-        multiply(dz.T, self.matrix, flat(rows))
-        give_parts(self.readers, band.image, start, rows)
+        rows = slice(band.first * self.input.m, band.stop * self.input.m)
+        give_product(self.readers, band.image, rows, dz.T, self.matrix, self.worker.scratch)
 
 
 def cross_entropy(builder: Builder, node: Node, scores: Value, layer: CrossEntropyLoss) -> CrossEntropy:

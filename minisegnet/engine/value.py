@@ -154,3 +154,13 @@ def load_joined(values: list[Value], image: int, start: int, stop: int, scratch:
         rows[..., done : done + value.channels] = value.data[image, start:stop]
         done += value.channels
     return rows
+
+
+def give_parts(readers: list[Reader], image: int, start: int, rows: np.ndarray) -> None:
+    """The opposite: hand rows of a gradient, joined along the channels, to the values that were joined."""
+    done = 0
+    for reader in readers:
+        more = done + reader.value.channels
+        if reader.value.wants_gradient:
+            reader.give(image, start, rows[..., done:more])
+        done = more
