@@ -101,7 +101,7 @@ class _Mapping(mmap.mmap):
 class _Pack(threading.local):
     """Small arrays side by side, so that each does not take a page; a thread fills a mapping of its own."""
 
-    used = PACK
+    used = PACK + 1  # there is none yet, not even for an array of no bytes
 
     def zeros(self, shape: Any, dtype: Any, size: int) -> np.ndarray:
         if self.used + size > PACK:

@@ -6,6 +6,7 @@ import mmap
 import os
 import pickle
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -38,6 +39,11 @@ def test_like_zeros(shape, dtype):
     np.testing.assert_array_equal(array, wanted)
     array.fill(3)
     np.testing.assert_array_equal(array, wanted + 3)
+
+
+def test_an_array_of_no_bytes_may_be_a_threads_first():
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(shared_zeros, (0, 3), np.float32).result().shape == (0, 3)
 
 
 @pytest.mark.parametrize("shape", [-1, (-1,), (2, -3), (-2, -3)])
