@@ -14,6 +14,7 @@ from minisegnet.data.collate import stack
 from minisegnet.data.sample import Dataset, Sample
 from minisegnet.data.sample_checks import check_sample
 from minisegnet.errors import OptionError
+from minisegnet.forks import work_beside
 from minisegnet.shapes import integer
 
 if TYPE_CHECKING:
@@ -118,7 +119,9 @@ def ahead(items: Iterator[Any], count: int) -> Iterator[Any]:
                 room.acquire()
                 if stop.is_set():
                     return
-                made.put((next(items), None))
+                with work_beside:
+                    item = next(items)
+                made.put((item, None))
         except StopIteration:
             made.put((None, None))
         except BaseException as problem:  # whatever it is, the consumer waits for it

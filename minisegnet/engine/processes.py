@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from minisegnet.errors import WorkerError
+from minisegnet.forks import work_beside
 
 PR_SET_PDEATHSIG = 1  # of prctl (linux/prctl.h): a signal to get at the end of the thread that forked
 OOM_SCORE = 300  # added to the kernel's oom_score_adj, at most 1000: who is killed first when memory runs out
@@ -35,7 +36,8 @@ class ForkedProcess:
 
     The copy has only the thread that forked it. Other threads (a loader's, a progress bar's) may have held locks just
     then, which stay locked in the copy. That is sound as long as `work` computes: it takes no lock of theirs, the C
-    library and Python free their own at a fork, and BLAS needs none while it is held to one thread.
+    library and Python free their own at a fork, and BLAS needs none while it is held to one thread. What a loader is
+    making is waited for (see `forks`).
     The copy ends with this process, and does so without flushing its files or running what it does at exit; it ignores
     Ctrl-C, about which this process decides, and has none of its other signal handlers.
 
@@ -117,7 +119,7 @@ def _fork(work: Callable[[], None]) -> int:
     """Fork a process that runs work() and ends; returns its number."""
     parent, prctl = os.getpid(), _prctl()
     flush_output()
-    with _signals_held() as mask, warnings.catch_warnings():
+    with work_beside, _signals_held() as mask, warnings.catch_warnings():  # waits while Ctrl-C still counts
         warnings.simplefilter("ignore", DeprecationWarning)  # Python's, about other threads: see ForkedProcess
         pid = os.fork()
         if pid == 0:

@@ -1,4 +1,5 @@
 import gc
+import os
 import re
 import subprocess
 import sys
@@ -175,6 +176,38 @@ def test_prefetch_stays_that_far_ahead():
     time.sleep(0.05)
     assert asked == ["image0", "image1", "image2"]
     batches.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system forks no processes")
+def test_a_fork_waits_for_the_sample_at_hand():
+    """Else OpenBLAS, which ends its threads at a fork, may wait for ever for those at work for the loader."""
+    at_hand, ready = threading.Event(), threading.Event()
+
+    def slow(sample, rng):
+        at_hand.set()
+        ready.wait(30)
+        return sample
+
+    batches = Loader(Numbered(2), 1, slow, prefetch=1).epoch(0)
+    threading.Thread(target=next, args=(batches,)).start()
+    assert at_hand.wait(30)
+    threading.Timer(0.2, ready.set).start()
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if ready.is_set() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system forks no processes")
+def test_a_transform_may_fork():
+    def forking(sample, rng):
+        pid = os.fork()
+        if pid == 0:
+            os._exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+        return sample
+
+    assert len(list(Loader(Numbered(2), 1, forking, prefetch=1).epoch(0))) == 2
 
 
 @pytest.mark.parametrize("way", ["break", "close", "del", "exception", "full", "not begun"])
