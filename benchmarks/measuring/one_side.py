@@ -60,8 +60,10 @@ def forget_peak_memory():
 
 def peak_memory():
     """Bytes: the most that this process held; with workers, what all hold now if that is more, shared pages once."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    try:  # what `getrusage` tells begins with the peak of the process that started this one
+        peak = bytes_told("/proc/self/status", "VmHWM:")
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     group = [int(p.name) for p in Path("/proc").glob("[0-9]*") if in_our_group(int(p.name))]
     return max(peak, sum(map(proportional_set_size, group))) if len(group) > 1 else peak
 
@@ -75,8 +77,13 @@ def in_our_group(process):
 
 def proportional_set_size(process):
     """Bytes a process holds, each page divided by how many processes share it."""
-    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
+    return bytes_told(f"/proc/{process}/smaps_rollup", "Pss:")
+
+
+def bytes_told(file, name):
+    """The number that one of Linux's files gives in kB under a name."""
+    lines = Path(file).read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024
 
 
 def software(side):
