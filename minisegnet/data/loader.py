@@ -119,7 +119,7 @@ def ahead(items: Iterator[Any], count: int) -> Iterator[Any]:
                 room.acquire()
                 if stop.is_set():
                     return
-                with work_beside:
+                with work_beside():
                     item = next(items)
                 made.put((item, None))
         except StopIteration:

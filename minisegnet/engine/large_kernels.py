@@ -74,7 +74,7 @@ class LargeKernels(ByChannels):
         own = self.own(narrow.shape[-1])
         kernels = self._matrix(self.weight.data)[own]
         for block, windows in self._windows(wide, narrow.shape):
-            products = multiply_long(kernels, np.ascontiguousarray(windows.T))
+            products = multiply_long(kernels, windows.T)
             if scale is not None:
                 products *= scale[own, None]
             done = 0

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from minisegnet.errors import WorkerError
-from minisegnet.forks import work_beside
+from minisegnet.forks import no_work_beside
 
 PR_SET_PDEATHSIG = 1  # of prctl (linux/prctl.h): a signal to get at the end of the thread that forked
 OOM_SCORE = 300  # added to the kernel's oom_score_adj, at most 1000: who is killed first when memory runs out
@@ -119,7 +119,7 @@ def _fork(work: Callable[[], None]) -> int:
     """Fork a process that runs work() and ends; returns its number."""
     parent, prctl = os.getpid(), _prctl()
     flush_output()
-    with work_beside, _signals_held() as mask, warnings.catch_warnings():  # waits while Ctrl-C still counts
+    with no_work_beside(), _signals_held() as mask, warnings.catch_warnings():  # waits while Ctrl-C still counts
         warnings.simplefilter("ignore", DeprecationWarning)  # Python's, about other threads: see ForkedProcess
         pid = os.fork()
         if pid == 0:

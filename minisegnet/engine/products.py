@@ -11,7 +11,7 @@ import numpy as np
 
 # OpenBLAS copies nothing up to this many multiplications (a hundred cubed, for processors with AVX-512).
 SMALL = 1_000_000
-# Blocks of fewer rows than this are not made, nor of many fewer multiplications than FEWEST.
+# Blocks have up to so many rows, or as many as make FEWEST multiplications.
 ROWS, FEWEST = 64, 2**18
 # Matrices with longer rows are better not cut into columns.
 LONGEST = 1024
@@ -38,13 +38,13 @@ def multiply(A: np.ndarray, B: np.ndarray, out: np.ndarray) -> np.ndarray:
 
 
 def multiply_long(A: np.ndarray, B: np.ndarray) -> np.ndarray:
-    """A B for matrices (M, K) and (K, N), each laid out row by row, where K is large and N is not."""
+    """A B for matrices (M, K), laid out row by row, and (K, N), where K is large and N is not."""
     (M, K), N = A.shape, B.shape[1]
     parts = K // PART
     if N > FEW_COLUMNS or parts < 2:
         return A @ B
     cut = parts * PART
-    below = B[:cut].reshape(parts, PART, N)
+    below = np.ascontiguousarray(B[:cut]).reshape(parts, PART, N)
     out = np.empty((M, N), A.dtype)
     at_once = M if M * N * PART <= SMALL else FEW_ROWS
     for first in range(0, M, at_once):

@@ -198,6 +198,16 @@ def test_a_fork_waits_for_the_sample_at_hand():
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
+def test_a_transform_may_read_another_loader():
+    inner = iter(Loader(Numbered(2), 1, prefetch=1).epoch(0))
+
+    def reading(sample, rng):
+        next(inner)
+        return sample
+
+    assert len(list(Loader(Numbered(2), 1, reading, prefetch=1).epoch(0))) == 2
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system forks no processes")
 def test_a_transform_may_fork():
     def forking(sample, rng):
