@@ -17,7 +17,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from measuring.case import Case
-from measuring.one_side import LONG
 from measuring.processes import SideFailed, ask, ask_prototype, start
 from measuring.report import RESULTS, command_line, plural, settings, sides_table, write
 from measuring.rounds import FAR, disagreement, far_behind
@@ -120,8 +119,7 @@ def measure(name, arguments, sides):
     """Run every case of a network, writing the report after each set of rounds; whether all could be reported."""
     told = [
         f"a process lasts for {arguments.turns} rounds, waiting between its turns: in each {arguments.seconds} s of "
-        "steps, 1 at least, after 2 in its first turn and 1 in each other that do not count (none in each other where "
-        f"a step takes {LONG:.0f} s or more); their median",
+        "steps, 1 at least, after 2 in its first turn and 1 in each other that do not count; their median",
         f"tuned sides more than {FAR:.0%} slower than the best of them after such a set of rounds take no further part",
     ]
     head = [f"# {NETWORKS[name][0]}, on the CPU", "", *settings(command_line(), told)]

@@ -22,7 +22,6 @@ from measuring.sides import make_side
 
 LEAST = 1  # repetitions, however long one takes
 WARM_UP, WARM_UP_AGAIN = 2, 1  # more that do not count: in a process's first turn, in each of its others
-LONG = 1.0  # seconds that a step takes which needs no warming up again
 SCORES = 1000  # of a prediction, that are compared
 
 
@@ -111,7 +110,7 @@ def main():
         else:
             action = side.step if case.training else side.predict
             times = time_repeatedly(action, request["seconds"], warm_up)
-            warm_up = WARM_UP_AGAIN if times[-1] < LONG else 0
+            warm_up = WARM_UP_AGAIN  # what the sides in between left in the caches is not ours to time
             answer = {"seconds": statistics.median(times), "memory": peak_memory(), "software": software(name)}
         print(json.dumps(answer), flush=True)
     side.close()
