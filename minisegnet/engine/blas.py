@@ -1,4 +1,4 @@
-"""BLAS held to one thread: what a process may use that has one core to itself."""
+"""What BLAS is told and tells: held to one thread where a process has one core to itself, and how it goes about."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from functools import cache
 
 from threadpoolctl import ThreadpoolController
+
+# OpenBLAS's names for processors with AVX-512.
+WITH_SMALL_PRODUCTS = {"SkylakeX", "Cooperlake", "SapphireRapids"}
 
 
 @contextmanager
@@ -30,6 +33,15 @@ def one_blas_thread() -> Iterator[None]:
 def _libraries():
     """The BLAS libraries in this process; to look for them takes a millisecond."""
     return ThreadpoolController().select(user_api="blas").lib_controllers
+
+
+@cache
+def has_small_products() -> bool:
+    """Whether BLAS has a way of its own for small products, which copies nothing.
+
+    OpenBLAS's kernels for AVX-512 have one; its others copy the matrices of any product into an order of their own.
+    """
+    return any(getattr(library, "architecture", None) in WITH_SMALL_PRODUCTS for library in _libraries())
 
 
 def blas_threads() -> int:

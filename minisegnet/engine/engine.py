@@ -12,6 +12,7 @@ from minisegnet.backends import backend_in_force, pretend_replaced, replaced_ope
 from minisegnet.engine.blas import blas_threads
 from minisegnet.engine.crew import Crew
 from minisegnet.engine.plan import Plan
+from minisegnet.engine.rows_in_place import rows_in_place
 from minisegnet.engine.worker import Worker
 from minisegnet.errors import BackendError, GraphError, OptionError, ShapeError
 from minisegnet.graph import Graph
@@ -274,10 +275,11 @@ class Engine:
             layer.seed, layer.calls = draw
         if plan.loss is not None and by_pixel:
             (plan.loss.by_pixel,) = by_pixel
-        if what in ("forward", "step"):
-            plan.forward()
-        if what in ("backward", "step"):
-            plan.backward()
+        with rows_in_place():
+            if what in ("forward", "step"):
+                plan.forward()
+            if what in ("backward", "step"):
+                plan.backward()
 
 
 def can_fuse(loss: Any, graph: Graph) -> bool:

@@ -1,15 +1,13 @@
 """Winograd's convolution of a band of rows, each stage a stacked matrix product on arrays that stay in the cache.
 
-A row of an image is stored as m columns of T tiles (see `layout`), so that one product with B^T transforms one column
-of all tiles of a row: first the rows of each tile, then its columns. In the arrays here, i and j count the rows and
-columns of a tile, r the rows of tiles, t the tiles of a row, c the channels:
+A row of an image is stored as m columns of T tiles (see `layout`), so that one product with B^T transforms the rows of
+all tiles of a row at once, and one more each of their columns. In the arrays here, i and j count the rows and columns
+of a tile, r the rows of tiles, t the tiles of a row, c the channels:
 
     rows      (r m + k - 1, m, T, C)    of the image, with the kernel's margin above and below
     image     V (a, a, r, T C)          transformed data
     products  M (a, a, r, T C)          V U, tile place by tile place
     outputs   (r m, m, T, C)
-
-All columns in one product would be no small product to BLAS where rows are long, and take twice as long (`products`).
 """
 
 from __future__ import annotations
@@ -17,8 +15,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from minisegnet.engine.blas import has_small_products
+from minisegnet.engine.products import is_small
 from minisegnet.engine.scratch import Scratch
 from minisegnet.engine.transforms import Transforms
+
+
+def groups(t: Transforms, run: int) -> int:
+    """In how many products the rows of a row of tiles are transformed: one, or one for each of their columns.
+
+    One takes less time, but not where it is no small product any more (see `products`): then it takes twice as long.
+    """
+    return 1 if not has_small_products() or is_small(t.tile, t.tile, t.outputs * run) else t.outputs
 
 
 def transform_data(rows: np.ndarray, padding: int, t: Transforms, scratch: Scratch, V: np.ndarray) -> None:
@@ -30,41 +38,39 @@ def transform_data(rows: np.ndarray, padding: int, t: Transforms, scratch: Scrat
     count, run = V.shape[2], V.shape[3]  # rows of tiles; length of one column of all tiles of a row
     channels = rows.shape[3]
     height, column = rows.strides[:2]
-    tiles = as_strided(rows, (count, m, a, run), (m * height, column, height, rows.itemsize))
+    g = groups(t, run)
+    own = as_strided(rows, (count, g, a, m // g * run), (m * height, m // g * column, height, rows.itemsize))
     if padding == 1 and t.kernel == 3:
-        _transform_own_columns(tiles, channels, t, scratch, V)
+        Z = scratch.array("tile rows transformed", (a, count, m, run), rows.dtype)  # i, r, s, t c
+        np.matmul(t.data, own, out=Z.reshape(a, count, g, -1).transpose(1, 2, 0, 3))
+        _transform_own_columns(Z, channels, t, V)
         return
     Z = scratch.array("tile rows transformed", (a, count, a, run), rows.dtype)  # i, r, j, t c
-    np.matmul(t.data, tiles, out=Z[:, :, padding : padding + m].transpose(1, 2, 0, 3))
+    there = Z[:, :, padding : padding + m]
+    np.matmul(t.data, own, out=there.reshape(a, count, g, -1).transpose(1, 2, 0, 3))
     for place in (*range(padding), *range(padding + m, a)):  # columns that belong to a neighbouring tile
         off, s = divmod(place - padding, m)
-        shift = abs(off) * channels
-        here = Z[:, :, place].swapaxes(0, 1)
-        if shift >= run:
-            here.fill(0)
-        elif off < 0:
+        shift = min(abs(off) * channels, run)
+        here, neighbours = Z[:, :, place], there[:, :, s]
+        if off < 0:
             here[:, :, :shift] = 0
-            np.matmul(t.data, tiles[:, s, :, : run - shift], out=here[:, :, shift:])
+            here[:, :, shift:] = neighbours[:, :, : run - shift]
         else:
             here[:, :, run - shift :] = 0
-            np.matmul(t.data, tiles[:, s, :, shift:], out=here[:, :, : run - shift])
+            here[:, :, : run - shift] = neighbours[:, :, shift:]
     np.matmul(t.data, Z, out=V.transpose(0, 2, 1, 3))
 
 
-def _transform_own_columns(
-    tiles: np.ndarray, channels: int, t: Transforms, scratch: Scratch, V: np.ndarray
-) -> None:
-    """The same where a tile has one column of each of its neighbours.
+def _transform_own_columns(Z: np.ndarray, channels: int, t: Transforms, V: np.ndarray) -> None:
+    """V of tiles whose rows are transformed, (a, r, m, T C), where a tile has one column of each of its neighbours.
 
     B^T's first column has one number that is not zero, its first, and its last column the last, and both are 1: the
     neighbours' columns count for one column of V each, to which they are added.
     """
-    m, (count, run) = t.outputs, V.shape[2:]
-    Z = scratch.array("tile rows transformed", (t.tile, count, m, run), tiles.dtype)
-    np.matmul(t.data, tiles, out=Z.transpose(1, 2, 0, 3))
+    run = V.shape[3]
     np.matmul(t.data_own, Z, out=V.transpose(0, 2, 1, 3))
     first, last = V[:, 0, :, channels:], V[:, -1, :, : run - channels]
-    np.add(first, Z[:, :, m - 1, : run - channels], out=first)
+    np.add(first, Z[:, :, -1, : run - channels], out=first)
     np.add(last, Z[:, :, 0, channels:], out=last)
 
 
@@ -74,7 +80,10 @@ def transform_products(M: np.ndarray, t: Transforms, scratch: Scratch, rows: np.
     count, run = M.shape[2:]
     half = scratch.array("products half transformed", (count, a, m, run), M.dtype)
     np.matmul(t.output, M.transpose(2, 0, 1, 3), out=half)
-    np.matmul(t.output, half.swapaxes(1, 2), out=rows.reshape(count, m, m, run).swapaxes(1, 2))
+    g = groups(t, run)
+    np.matmul(
+        t.output, half.reshape(count, a, g, -1).swapaxes(1, 2), out=rows.reshape(count, m, g, -1).swapaxes(1, 2)
+    )
 
 
 def transform_outputs(rows: np.ndarray, t: Transforms, scratch: Scratch, D: np.ndarray) -> None:
@@ -82,5 +91,8 @@ def transform_outputs(rows: np.ndarray, t: Transforms, scratch: Scratch, D: np.n
     a, m = t.tile, t.outputs
     count, run = D.shape[2:]
     half = scratch.array("products half transformed", (count, a, m, run), D.dtype)
-    np.matmul(t.output_back, rows.reshape(count, m, m, run).swapaxes(1, 2), out=half.swapaxes(1, 2))
+    g = groups(t, run)
+    np.matmul(
+        t.output_back, rows.reshape(count, m, g, -1).swapaxes(1, 2), out=half.reshape(count, a, g, -1).swapaxes(1, 2)
+    )
     np.matmul(t.output_back, half, out=D.transpose(2, 0, 1, 3))

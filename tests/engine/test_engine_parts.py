@@ -1,16 +1,22 @@
 """What the engine is made of, each part by itself: transforms, products, layout, shares, places in memory."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from minisegnet.engine import blas, products, winograd
 from minisegnet.engine.layout import clear_margin, store, stored_shape, tap, unstore
 from minisegnet.engine.memory_plan import ALIGNMENT, Buffer, place
 from minisegnet.engine.products import multiply, multiply_long
+from minisegnet.engine.rows_in_place import VALUES, rows_in_place
+from minisegnet.engine.scratch import Scratch
 from minisegnet.engine.sharing import blocks, pieces, share
 from minisegnet.engine.transforms import transforms
+from minisegnet.engine.winograd import transform_data, transform_outputs, transform_products
 
+both_blas = pytest.mark.parametrize("small", [True, False], ids=["small products", "no small products"])
 TILES = [(4, 3), (6, 3), (2, 3), (4, 2), (4, 5), (2, 5), (2, 7), (3, 4)]
 
 
@@ -35,13 +41,50 @@ def test_a_neighbours_column_counts_once(outputs):
     assert np.array_equal(t.data_own, t.data[:, 1:-1])
 
 
+@both_blas
+@pytest.mark.parametrize("padding, kernel", [(1, 3), (0, 3), (2, 3), (0, 2), (1, 2), (3, 4), (0, 4)])
+@pytest.mark.parametrize("tiles", [1, 2, 5])
+def test_rows_of_tiles_are_transformed_in_one_product_or_by_columns(monkeypatch, small, padding, kernel, tiles):
+    m, count, C = 4, 3, 2
+    monkeypatch.setattr(winograd, "has_small_products", lambda: small)
+    monkeypatch.setattr(products, "SMALL", 0)  # so that a row is a long one
+    rng = np.random.default_rng(padding * 10 + kernel)
+    t, scratch = transforms(m, kernel, "d"), Scratch()
+    a = t.tile
+    rows = rng.standard_normal((count * m + kernel - 1, m, tiles, C))
+    V = np.full((a, a, count, tiles * C), np.nan)
+    transform_data(rows, padding, t, scratch, V)
+    image = np.pad(rows.transpose(0, 2, 1, 3).reshape(len(rows), m * tiles, C), ((0, 0), (a, a), (0, 0)))
+    D, M = np.full_like(V, np.nan), rng.standard_normal(V.shape)
+    y, outputs = np.full((count * m, m, tiles, C), np.nan), rng.standard_normal((count * m, m, tiles, C))
+    transform_products(M, t, scratch, y)
+    transform_outputs(outputs, t, scratch, D)
+    for r, tile, c in np.ndindex(count, tiles, C):
+        x = image[r * m : r * m + a, tile * m - padding + a : tile * m - padding + 2 * a, c]
+        here = np.s_[:, :, r, tile * C + c]
+        np.testing.assert_allclose(V[here], t.data @ x @ t.data.T, atol=1e-12)
+        np.testing.assert_allclose(y[r * m : r * m + m, :, tile, c], t.output @ M[here] @ t.output.T, atol=1e-12)
+        back = t.output.T @ outputs[r * m : r * m + m, :, tile, c] @ t.output
+        np.testing.assert_allclose(D[here], back, atol=1e-11)
+
+
+def test_rows_are_in_place_inside_the_block_alone():
+    given = np.getbufsize()
+    with pytest.raises(RuntimeError, match="inside"), rows_in_place():
+        assert np.getbufsize() == VALUES
+        raise RuntimeError("inside")
+    assert np.getbufsize() == given
+
+
+@both_blas
 @pytest.mark.parametrize(
     "S, M, K, N",
     [(1, 3, 5, 7), (36, 128, 128, 128), (4, 130, 64, 64), (3, 131, 128, 256), (2, 64, 256, 100), (2, 300, 512, 512),
      (2, 1000, 16, 96), (1, 37, 2000, 128), (36, 0, 64, 64), (2, 97, 128, 96),
      (1, 40, 64, 1056)],
 )  # fmt: skip
-def test_multiply_cuts_products_without_changing_them(S, M, K, N):
+def test_multiply_cuts_products_without_changing_them(monkeypatch, small, S, M, K, N):
+    monkeypatch.setattr(products, "has_small_products", lambda: small)
     rng = np.random.default_rng(M)
     A, B = rng.standard_normal((S, M, K)), rng.standard_normal((S, K, N))
     for first in (A, np.ascontiguousarray(A.swapaxes(1, 2)).swapaxes(1, 2)):
@@ -50,10 +93,12 @@ def test_multiply_cuts_products_without_changing_them(S, M, K, N):
         np.testing.assert_allclose(out, A @ B, rtol=1e-12, atol=1e-11)
 
 
+@both_blas
 @pytest.mark.parametrize(
     "M, K, N", [(24, 1024, 64), (50, 1100, 49), (7, 3000, 1), (24, 1024, 65), (30, 1023, 9), (1, 0, 4), (21, 9001, 32)]
 )
-def test_multiply_long_sums_up_parts(M, K, N):
+def test_multiply_long_sums_up_parts(monkeypatch, small, M, K, N):
+    monkeypatch.setattr(products, "has_small_products", lambda: small)
     rng = np.random.default_rng(K)
     A, B = rng.standard_normal((M + 1, K))[1:], rng.standard_normal((K, N))
     np.testing.assert_allclose(multiply_long(A, B), A @ B, rtol=1e-12, atol=1e-11)
@@ -121,3 +166,10 @@ def test_buffers_that_live_together_do_not_overlap():
         assert all(buffer.offset % ALIGNMENT == 0 and buffer.offset + buffer.nbytes <= total for buffer in buffers)
         busiest = max(sum(b.nbytes for b in buffers if b.birth <= t <= b.death) for t in range(30))
         assert busiest <= total < sum(b.nbytes for b in buffers)
+
+
+@pytest.mark.parametrize("core, wanted", [("SkylakeX", True), ("Haswell", False), ("Zen", False), (None, False)])
+def test_small_products_are_asked_of_blas_by_its_core_type(monkeypatch, core, wanted):
+    library = SimpleNamespace() if core is None else SimpleNamespace(architecture=core)  # MKL has no such name
+    monkeypatch.setattr(blas, "_libraries", lambda: [library])
+    assert blas.has_small_products.__wrapped__() is wanted
