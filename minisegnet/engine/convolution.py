@@ -17,7 +17,7 @@ from minisegnet.engine.winograd import transform_data, transform_outputs, transf
 
 # Bytes of transformed data in a block: few calls for many tiles, and yet all of a block in the third-level cache, which
 # several workers share.
-BLOCK_BYTES, BLOCK_BYTES_OF_SEVERAL = 2_400_000, 1_200_000
+BLOCK_BYTES, BLOCK_BYTES_OF_SEVERAL = 1_800_000, 1_200_000
 # A product of fewer tiles than this, or than half the channels, is not worth reading the kernels for.
 FEWEST_TILES = 64
 
@@ -49,7 +49,7 @@ class WinogradConvolution(ConvolutionStep):
 
     @property
     def common_nbytes(self) -> int:
-        return self.kernels.nbytes
+        return self.kernels.common_nbytes
 
     # -------------------------------------------------------------------------------------------------- forward
 

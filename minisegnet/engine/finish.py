@@ -17,7 +17,7 @@ from minisegnet.layers.base import Parameter
 from minisegnet.layers.normalisation import check_several
 
 # Elements of the rows that are gone through several times at once: a few such arrays lie in the second-level cache.
-BLOCK = 2**17
+BLOCK = 2**16
 # A mean of so many standard deviations costs about as many digits as Winograd's transforms do.
 LARGE_MEAN = 4
 

@@ -15,6 +15,9 @@ from minisegnet.engine.transforms import POINTS, transforms
 from minisegnet.engine.worker import Worker
 from minisegnet.layers import Conv2d, ConvTranspose2d
 
+# So few weights are transformed by every worker for itself in less time than workers wait for one another.
+FEW_WEIGHTS = 2**17
+
 
 def cuts_for(kernel: int, padding: int, m: int) -> int | None:
     """In how many parts a kernel's sides are to be cut for tiles of m x m outputs; None: Winograd cannot take it."""
@@ -46,6 +49,11 @@ class Kernels:
         self.t = transforms(m, self.size if cuts == 1 else m, dtype.char)
 
     @property
+    def _few(self) -> bool:
+        """Whether every worker transforms all of them for itself."""
+        return self.parameter.data.size <= FEW_WEIGHTS
+
+    @property
     def axis(self) -> int:
         """Of the weight: where the output's channels are."""
         return 1 if self.transposed else 0
@@ -57,8 +65,10 @@ class Kernels:
         return name if self.cuts == 1 else f"{name} of {self.size}x{self.size} in quarters"
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of the transformed kernels."""
+    def common_nbytes(self) -> int:
+        """Bytes of the transformed kernels that workers share."""
+        if self._few:
+            return 0
         channels = self.parameter.data.shape[0] * self.parameter.data.shape[1]
         return self.t.tile**2 * self.cuts**2 * channels * self.t.data.itemsize
 
@@ -71,8 +81,8 @@ class Kernels:
         return self._shared(weight.swapaxes(0, 1) if self.transposed else weight, not self.transposed, worker)
 
     def _shared(self, weight: np.ndarray, turned: bool, worker: Worker) -> np.ndarray:
-        """`as_tiles` of which each worker makes those of its part of A."""
-        if worker.team == 1:
+        """`as_tiles` of which each worker makes those of its part of A, where they are many."""
+        if worker.team == 1 or self._few:
             return self.as_tiles(weight, turned, worker)
         A, B = weight.shape[:2]
         worker.meet()  # until nobody reads those that the step before left there

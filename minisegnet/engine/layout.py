@@ -8,6 +8,8 @@ the plain layout N, H, W, C.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from minisegnet.shapes import Shape
@@ -53,7 +55,8 @@ def clear_margin(rows: np.ndarray, first: int, height: int, width: int) -> None:
         rows[:, :, full:] = 0
 
 
-def tap(m: int, stride: int, offset: int, tiles_in: int, tiles_out: int) -> list[tuple[int, slice, slice]]:
+@lru_cache(4096)
+def tap(m: int, stride: int, offset: int, tiles_in: int, tiles_out: int) -> tuple[tuple[int, slice, slice], ...]:
     """Where column stride w + offset of one image lies for each column w of another: for each of its m columns of
     tiles, (column of the first, its tiles, tiles of the second); only where the first has such tiles."""
     found = []
@@ -64,4 +67,4 @@ def tap(m: int, stride: int, offset: int, tiles_in: int, tiles_out: int) -> list
         stop = max(start, stop)
         first = stride * start + off
         found.append((column, slice(first, first + stride * (stop - start), stride), slice(start, stop)))
-    return found
+    return tuple(found)

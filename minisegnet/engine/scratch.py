@@ -21,16 +21,22 @@ class Scratch:
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, str], np.ndarray] = {}
+        self._given: dict[tuple[str, tuple[int, ...], Any], np.ndarray] = {}  # arrays of `_kept` as they were asked for
         self._chunk = np.empty(0, np.uint8)  # what is left of the last one
 
     def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """An array of this shape, with whatever was there before."""
+        given = self._given.get((name, shape, dtype))
+        if given is not None:
+            return given
         key = (name, np.dtype(dtype).char)
         size = prod(shape)
         kept = self._kept.get(key)
         if kept is None or kept.size < size:
             kept = self._kept[key] = self._new(size, np.dtype(dtype))
-        return kept[:size].reshape(shape)
+            self._given.clear()  # those of the smaller one would keep it
+        given = self._given[name, shape, dtype] = kept[:size].reshape(shape)
+        return given
 
     def _new(self, size: int, dtype: np.dtype) -> np.ndarray:
         nbytes = size * dtype.itemsize

@@ -13,7 +13,6 @@ of a tile, r the rows of tiles, t the tiles of a row, c the channels:
 from __future__ import annotations
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from minisegnet.engine.blas import has_small_products
 from minisegnet.engine.products import is_small
@@ -32,14 +31,15 @@ def groups(t: Transforms, run: int) -> int:
 def transform_data(rows: np.ndarray, padding: int, t: Transforms, scratch: Scratch, V: np.ndarray) -> None:
     """V = B^T X B for every tile of `rows`; tile column t covers the columns m t - padding to m t - padding + a - 1.
 
-    Columns outside the image are zero.
+    Columns outside the image are zero; rows follow one another in memory.
     """
     m, a = t.outputs, t.tile
     count, run = V.shape[2], V.shape[3]  # rows of tiles; length of one column of all tiles of a row
     channels = rows.shape[3]
-    height, column = rows.strides[:2]
     g = groups(t, run)
-    own = as_strided(rows, (count, g, a, m // g * run), (m * height, m // g * column, height, rows.itemsize))
+    column = m // g * run  # or all of them
+    strides = (m * m * run, column, m * run, 1)
+    own: np.ndarray = np.ndarray((count, g, a, column), rows.dtype, rows, strides=[rows.itemsize * n for n in strides])
     if padding == 1 and t.kernel == 3:
         Z = scratch.array("tile rows transformed", (a, count, m, run), rows.dtype)  # i, r, s, t c
         np.matmul(t.data, own, out=Z.reshape(a, count, g, -1).transpose(1, 2, 0, 3))

@@ -9,6 +9,7 @@ from conftest import assert_close
 import minisegnet
 from minisegnet import models
 from minisegnet.engine.engine import PLANS, Engine
+from minisegnet.engine.rows_in_place import VALUES
 from minisegnet.errors import BackendError, DtypeError, GraphError, OptionError, ShapeError
 from minisegnet.graph import Graph
 from minisegnet.layers import BatchNorm2d, Conv2d, CrossEntropyLoss, ReLU
@@ -137,6 +138,20 @@ def test_a_users_own_layer(workers):
     with Engine(graph, workers=workers) as engine:
         check_gradients(graph, engine, images(2, 3, 7, 9))
         assert graph.nodes["body.2"].layer.calls == 2  # one pass each; not once for every worker
+
+
+def test_steps_compute_rows_in_place():
+    found = []
+
+    def mine(x):
+        found.append(np.getbufsize())
+        return relu_forward(x)
+
+    outside = np.getbufsize()
+    with minisegnet.replace(relu_forward=mine, relu_backward=relu_backward), Engine(unet(), workers=1) as engine:
+        engine.forward(images(1, 3, 8, 8))
+    assert set(found) == {VALUES}
+    assert np.getbufsize() == outside != VALUES
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from conftest import assert_close
 
+from minisegnet.engine import kernels
 from minisegnet.engine.engine import Engine
 from minisegnet.graph import Graph
 from minisegnet.layers import BatchNorm2d, Conv2d, ConvTranspose2d, ReLU
@@ -76,8 +77,10 @@ def test_convolution_and_what_follows(kernel, padding, channels, out_channels, s
 
 @pytest.mark.parametrize("workers", [2, 3, 5])
 @pytest.mark.parametrize("images", [1, 2, 3])
-def test_workers_make_the_same_numbers(workers, images):
+@pytest.mark.parametrize("few", [0, 2**17], ids=["kernels shared out", "kernels by each"])
+def test_workers_make_the_same_numbers(monkeypatch, workers, images, few):
     """By images of their own where these divide evenly, by rows of every image where not."""
+    monkeypatch.setattr(kernels, "FEW_WEIGHTS", few)
     layers = [Conv2d(3, 6, 3, padding=1, bias=False), BatchNorm2d(6), ReLU(), ConvTranspose2d(6, 4, 2, stride=2)]
     check(network(*layers, ReLU(), Conv2d(4, 2, 1), channels=3), (images, 3, 13, 10), workers=workers, bound=1e-11)
 

@@ -5,6 +5,7 @@ import pytest
 from agreement import assert_agrees
 
 from minisegnet import models
+from minisegnet.engine import kernels
 from minisegnet.models import CLASSIFIERS
 
 WIDTHS = {"squeezenet1_1": 8}
@@ -97,7 +98,9 @@ def test_classifiers(encoder):
     ],
     ids=["unet", "encoder_decoder", "segnet_basic", "fcn8s"],
 )
-def test_workers(build, images, workers, to_inputs):
+@pytest.mark.parametrize("few", [0, 2**17], ids=["kernels shared out", "kernels by each"])
+def test_workers(monkeypatch, build, images, workers, to_inputs, few):
+    monkeypatch.setattr(kernels, "FEW_WEIGHTS", few)
     agrees(build(), (37, 51), images, workers, to_inputs=to_inputs)
 
 
