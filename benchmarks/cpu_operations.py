@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from measuring.operations import IMAGES, families
-from measuring.processes import SideFailed, ask
+from measuring.processes import SideFailed, ask, one_and_four
 from measuring.report import RESULTS, command_line, duration, plural, settings, spread, write
 from measuring.rounds import best, disagreement, times_faster
 from measuring.sides import NAMES, OURS
@@ -57,7 +57,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--families", nargs="+", choices=families(), default=list(families()))
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--cores", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--cores", type=int, nargs="+", default=one_and_four(), help="1, and 4 or all there are")
     parser.add_argument("--seconds", type=float, default=0.2, help="of each operation in a process, 3 times at least")
     parser.add_argument("--folder", type=Path, default=RESULTS, help="where operations.md goes")
     arguments = parser.parse_args()

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from measuring.case import Case
-from measuring.processes import SideFailed, ask, ask_prototype, start
+from measuring.processes import SideFailed, ask, ask_prototype, one_and_four, start
 from measuring.report import RESULTS, command_line, plural, settings, sides_table, write
 from measuring.rounds import FAR, disagreement, far_behind
 from measuring.sides import NAMES, OURS, TUNED
@@ -141,7 +141,7 @@ def main():
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--turns", type=int, default=5, help="rounds that a process lasts for")
-    parser.add_argument("--cores", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--cores", type=int, nargs="+", default=one_and_four(), help="1, and 4 or all there are")
     parser.add_argument("--seconds", type=float, default=1.0, help="of steps in each turn, 1 step at least")
     parser.add_argument("--plain", action="store_true", help="time our layers one after another, too")
     parser.add_argument("--prototype", type=Path, help="folder of unet_np.py and wino2.py, a further side for U-Net")

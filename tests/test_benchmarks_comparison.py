@@ -1,5 +1,6 @@
 """Which sides of a benchmark take part, and what is written when one fails; the processes played by functions."""
 
+import os
 import sys
 from pathlib import Path
 from typing import ClassVar
@@ -10,7 +11,7 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
 import cpu_step
 from measuring.case import Case
-from measuring.processes import SideFailed
+from measuring.processes import SideFailed, one_and_four
 
 SIDES = ["engine", "pytorch", "channels_last", "compiled", "frozen"]
 RIGHT = {"scores": [1.0, 2.0]}
@@ -113,3 +114,9 @@ def test_tuned_sides_far_behind_the_best_leave_and_keep_their_row(compare):
     told = "\n".join(comparison.report())
     assert "torch.compile on frozen weights (2 rounds) | 2.50 s | 2.50 (2.50 to 2.50) |" in told
     assert "**PyTorch, channels last** (best tuned) | 2.00 s" in told
+
+
+@pytest.mark.parametrize("allowed, wanted", [(1, [1]), (2, [1, 2]), (4, [1, 4]), (16, [1, 4])])
+def test_cores_that_are_not_there_are_not_asked_for(monkeypatch, allowed, wanted):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(allowed)), raising=False)
+    assert one_and_four() == wanted

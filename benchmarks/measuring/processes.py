@@ -135,6 +135,12 @@ def environment(outside, side, cores):
     return {**kept, **numbers, **(KEPT_MEMORY if side in TUNED else {}), "PYTHONPATH": os.pathsep.join(path)}
 
 
+def one_and_four():
+    """The numbers of cores to measure on where none are named: 1, and 4 or as many as there are."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return sorted({1, min(4, allowed)})
+
+
 @contextmanager
 def on_cores(count):
     """Processes started inside stay on the last `count` of the cores allowed, where the system can be told."""

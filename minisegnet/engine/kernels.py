@@ -15,7 +15,8 @@ from minisegnet.engine.transforms import POINTS, transforms
 from minisegnet.engine.worker import Worker
 from minisegnet.layers import Conv2d, ConvTranspose2d
 
-# So few weights are transformed by every worker for itself in less time than workers wait for one another.
+# So few weights are transformed by every worker for itself in less time than workers wait for one another: of U-Net's
+# step on two of them this saves 2 %.
 FEW_WEIGHTS = 2**17
 
 

@@ -20,7 +20,7 @@ from minisegnet.engine.scratch import Scratch
 from minisegnet.engine.transforms import Transforms
 
 
-def groups(t: Transforms, run: int) -> int:
+def products_a_row(t: Transforms, run: int) -> int:
     """In how many products the rows of a row of tiles are transformed: one, or one for each of their columns.
 
     One takes less time, but not where it is no small product any more (see `products`): then it takes twice as long.
@@ -36,7 +36,7 @@ def transform_data(rows: np.ndarray, padding: int, t: Transforms, scratch: Scrat
     m, a = t.outputs, t.tile
     count, run = V.shape[2], V.shape[3]  # rows of tiles; length of one column of all tiles of a row
     channels = rows.shape[3]
-    g = groups(t, run)
+    g = products_a_row(t, run)
     column = m // g * run  # or all of them
     strides = (m * m * run, column, m * run, 1)
     own: np.ndarray = np.ndarray((count, g, a, column), rows.dtype, rows, strides=[rows.itemsize * n for n in strides])
@@ -80,7 +80,7 @@ def transform_products(M: np.ndarray, t: Transforms, scratch: Scratch, rows: np.
     count, run = M.shape[2:]
     half = scratch.array("products half transformed", (count, a, m, run), M.dtype)
     np.matmul(t.output, M.transpose(2, 0, 1, 3), out=half)
-    g = groups(t, run)
+    g = products_a_row(t, run)
     np.matmul(
         t.output, half.reshape(count, a, g, -1).swapaxes(1, 2), out=rows.reshape(count, m, g, -1).swapaxes(1, 2)
     )
@@ -91,7 +91,7 @@ def transform_outputs(rows: np.ndarray, t: Transforms, scratch: Scratch, D: np.n
     a, m = t.tile, t.outputs
     count, run = D.shape[2:]
     half = scratch.array("products half transformed", (count, a, m, run), D.dtype)
-    g = groups(t, run)
+    g = products_a_row(t, run)
     np.matmul(
         t.output_back, rows.reshape(count, m, g, -1).swapaxes(1, 2), out=half.reshape(count, a, g, -1).swapaxes(1, 2)
     )

@@ -14,7 +14,7 @@ from minisegnet.engine.rows_in_place import VALUES, rows_in_place
 from minisegnet.engine.scratch import Scratch
 from minisegnet.engine.sharing import blocks, pieces, share
 from minisegnet.engine.transforms import transforms
-from minisegnet.engine.winograd import transform_data, transform_outputs, transform_products
+from minisegnet.engine.winograd import products_a_row, transform_data, transform_outputs, transform_products
 
 both_blas = pytest.mark.parametrize("small", [True, False], ids=["small products", "no small products"])
 TILES = [(4, 3), (6, 3), (2, 3), (4, 2), (4, 5), (2, 5), (2, 7), (3, 4)]
@@ -51,6 +51,7 @@ def test_rows_of_tiles_are_transformed_in_one_product_or_by_columns(monkeypatch,
     rng = np.random.default_rng(padding * 10 + kernel)
     t, scratch = transforms(m, kernel, "d"), Scratch()
     a = t.tile
+    assert products_a_row(t, tiles * C) == (m if small else 1)
     rows = rng.standard_normal((count * m + kernel - 1, m, tiles, C))
     V = np.full((a, a, count, tiles * C), np.nan)
     transform_data(rows, padding, t, scratch, V)
@@ -85,6 +86,8 @@ def test_rows_are_in_place_inside_the_block_alone():
 )  # fmt: skip
 def test_multiply_cuts_products_without_changing_them(monkeypatch, small, S, M, K, N):
     monkeypatch.setattr(products, "has_small_products", lambda: small)
+    if not small:
+        monkeypatch.delattr(products, "_cut")  # so that it cannot be cut
     rng = np.random.default_rng(M)
     A, B = rng.standard_normal((S, M, K)), rng.standard_normal((S, K, N))
     for first in (A, np.ascontiguousarray(A.swapaxes(1, 2)).swapaxes(1, 2)):
@@ -102,6 +105,8 @@ def test_multiply_long_sums_up_parts(monkeypatch, small, M, K, N):
     rng = np.random.default_rng(K)
     A, B = rng.standard_normal((M + 1, K))[1:], rng.standard_normal((K, N))
     np.testing.assert_allclose(multiply_long(A, B), A @ B, rtol=1e-12, atol=1e-11)
+    if not small:
+        assert np.array_equal(multiply_long(A, B), A @ B)  # the same bits: in one piece
 
 
 @pytest.mark.parametrize("m, H, W", [(4, 8, 8), (4, 7, 9), (2, 5, 3), (1, 4, 6), (4, 1, 1), (6, 13, 2)])
@@ -146,6 +151,19 @@ def test_shares_cover_every_row_once(images, tile_rows, workers):
         for cut in ([[piece] for piece in pieces(bands, most)], list(blocks(bands, most))):
             assert [(b.image, row) for block in cut for b in block for row in range(b.first, b.stop)] == rows
             assert all(0 < sum(band.height for band in block) <= most for block in cut)
+
+
+def test_scratch_of_one_name_and_type_is_one_place_which_grows():
+    scratch = Scratch()
+    small = scratch.array("V", (2, 3), np.float32)
+    assert scratch.array("V", (2, 3), np.float32) is small
+    assert np.shares_memory(scratch.array("V", (6,), np.float32), small)
+    large = scratch.array("V", (4, 5), np.float32)
+    again = scratch.array("V", (2, 3), np.float32)
+    assert again.shape == (2, 3) and np.shares_memory(again, large) and not np.shares_memory(again, small)
+    for other in (scratch.array("V", (2, 3), np.float64), scratch.array("M", (2, 3), np.float32)):
+        assert not np.shares_memory(other, large)
+    assert scratch.nbytes == 20 * 4 + 6 * 8 + 6 * 4  # the smaller place is let go
 
 
 def test_buffers_that_live_together_do_not_overlap():
