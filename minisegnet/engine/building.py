@@ -111,6 +111,17 @@ class Builder:
         for several in readers.values():
             several[0].first = True
             several[-1].last = True
+        self._let_gradients_take_places()
+
+    def _let_gradients_take_places(self) -> None:
+        """Find the values whose data nobody needs any more once their gradient is given, row by row."""
+        makers = {value: step for step in self.built.steps for value in step.outputs}
+        for step in self.built.steps:
+            for reader in step.readers:
+                value = reader.value
+                alone = reader.first and reader.last
+                if alone and (step.gives_in_turn or value not in step.reads_back):
+                    value.in_place = value not in makers[value].reads_back
 
     # -------------------------------------------------------------------------------------------------- values
 

@@ -7,6 +7,8 @@ where it belongs: nobody else has part in that.
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from minisegnet.engine.convolution_step import ConvolutionStep
@@ -18,9 +20,11 @@ from minisegnet.shapes import Shape
 class ByChannels(ConvolutionStep):
     """The exchange between the workers; how channels are made is for the subclasses.
 
-    x, y, dx   the input, the output (later its gradient) and the input's gradient, seen by all workers: `whole` is the
-               batch, `data` the rows that this worker shows and fetches
+    x, y, dx   the input, the output (later its gradient) and the input's gradient, seen by all workers until the next
+               such step: `whole` is the batch, `data` the rows that this worker shows and fetches
     """
+
+    gives_in_turn = True
 
     def prepare(self) -> None:
         worker, name, readers, output = self.worker, self.name, self.readers, self.output
@@ -33,8 +37,27 @@ class ByChannels(ConvolutionStep):
         self.bands_back = share(output.shape[0], self.input.tile_rows, worker.rank, worker.count)
 
     @property
-    def seen_by_all(self) -> list[Planes]:
+    def common_nbytes(self) -> int:
+        return self.worker.plans * sum(prod(planes.stored) for planes in self._seen) * self.worker.dtype.itemsize
+
+    @property
+    def _seen(self) -> list[Planes]:
+        """What is seen by all."""
         return [self.x, self.y, self.dx] if self.wanted else [self.x, self.y]
+
+    def _lie_where_all_see(self) -> None:
+        """Give x, y and dx their place, which other steps use too."""
+        self.worker.meet()  # until nobody reads what the step before left there
+        memory = self.worker.common((self.common_nbytes // self.worker.dtype.itemsize,))
+        for planes in self._seen:
+            planes.lie_in(memory, self.worker)
+            memory = memory[planes.whole.size :]
+
+    def _show_input(self) -> None:
+        m = self.input.m
+        for band in self.bands_back:
+            rows = load_joined(self.inputs, band.image, band.first * m, band.stop * m, self.worker.scratch)
+            self.show(self.x, self.input, band, rows)
 
     # --------------------------------------------------------------------------------------------- for the subclasses
 
@@ -66,11 +89,10 @@ class ByChannels(ConvolutionStep):
     # ------------------------------------------------------------------------------------------- forward and backward
 
     def forward(self) -> None:
-        m, finish, scratch = self.output.m, self.finish, self.worker.scratch
+        m, finish = self.output.m, self.finish
         finish.begin()
-        for band in self.bands_back:
-            rows = load_joined(self.inputs, band.image, band.first * m, band.stop * m, scratch)
-            self.show(self.x, self.input, band, rows)
+        self._lie_where_all_see()
+        self._show_input()
         self.worker.meet()
         self.make_output(finish.scale)
         self.worker.meet()
@@ -82,6 +104,9 @@ class ByChannels(ConvolutionStep):
 
     def backward(self) -> None:
         self.finish.begin_backward()
+        self._lie_where_all_see()
+        if self.weight.trainable:
+            self._show_input()
         m = self.output.m
         for band in self.bands:
             rows = self.finish.gradient(band.image, band.first * m, band.stop * m, self.output.tiles)
@@ -97,4 +122,4 @@ class ByChannels(ConvolutionStep):
             shape = (band.height * m, *self.input.stored[2:4], self.in_channels)
             rows = self.worker.scratch.array("rows", shape, self.worker.dtype)
             self.fetch(self.dx, self.input, band, rows)
-            give_parts(self.readers, band.image, band.first * self.input.m, rows)
+            give_parts(self.readers, band.image, band.first * self.input.m, rows, self.worker.scratch)

@@ -29,6 +29,7 @@ class WinogradConvolution(ConvolutionStep):
     gradient is made from the same transformed tiles.
     """
 
+    gives_in_turn = True
     reads_in_order = True
 
     def prepare(self) -> None:

@@ -41,5 +41,9 @@ class ConvolutionStep(Step):
         return [self.output]
 
     @property
+    def reads_back(self) -> list[Value]:
+        return [*self.inputs, *self.kept]
+
+    @property
     def kept(self) -> list[Value]:
         return [] if self.finish.before is self.output else [self.finish.before]

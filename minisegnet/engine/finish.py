@@ -190,25 +190,33 @@ class Finish:
     # ------------------------------------------------------------------------------------------------- backward
 
     def on_gradient(self, image: int, first: int, rows: np.ndarray) -> None:
-        """Go back through ReLU in place, and add to the sums that the parameters' gradients are."""
+        """Go back through ReLU, and add to the sums that the parameters' gradients are.
+
+        The rows become the gradient by what ReLU was given; they replace the output's own where that is in place.
+        """
         stop = first + len(rows)
         a = self.output.data[image, first:stop].reshape(-1, self.run)
-        y = None
-        if self.norm is not None:
-            y = a if self.from_output else self.before.data[image, first:stop].reshape(-1, self.run)
-        gradient = rows.reshape(-1, self.run)
-        for part in self.slices(len(gradient)):
-            d = gradient[part]
+        given = rows.reshape(-1, self.run)
+        gradient = a if self.output.in_place else given
+        for part in self.slices(len(given)):
+            d = given[part]
             t = self.worker.scratch.array("rows finished", d.shape, d.dtype)
-            if self.relu:
-                mask_where_positive(a[part], d, t)
-            if y is None and self.bias is None:
-                continue
             ones = self.worker.ones(len(d))
+            if self.norm is not None and self.from_output:  # which is zero where ReLU lets no gradient through
+                np.multiply(a[part], d, out=t)
+                self.gradient_sums[1] += ones @ t
+            if self.relu:
+                mask_where_positive(a[part], d, t, out=gradient[part])
+            elif self.output.in_place:
+                np.copyto(gradient[part], d)
+            if self.norm is None and self.bias is None:
+                continue
+            d = gradient[part]
             self.gradient_sums[0] += ones @ d
-            if y is not None:
-                values = y[part] if self.from_output else np.subtract(y[part], self.mean_row, out=t)
-                np.multiply(values, d, out=t)
+            if self.norm is not None and not self.from_output:
+                y = self.before.data[image, first:stop].reshape(-1, self.run)[part]
+                np.subtract(y, self.mean_row, out=t)
+                np.multiply(t, d, out=t)
                 self.gradient_sums[1] += ones @ t
 
     def begin_backward(self) -> None:
@@ -264,8 +272,8 @@ def is_large(mean: np.ndarray, variance: np.ndarray) -> bool:
     return bool(np.any(mean * mean >= LARGE_MEAN**2 * variance))
 
 
-def mask_where_positive(a: np.ndarray, d: np.ndarray, t: np.ndarray) -> None:
-    """d = d where a > 0, else 0; a has no value below zero, and t is scratch of the same shape.
+def mask_where_positive(a: np.ndarray, d: np.ndarray, t: np.ndarray, out: np.ndarray) -> None:
+    """out = d where a > 0, else 0; a has no value below zero, and t is scratch of the same shape.
 
     As integers, such numbers are positive exactly where the floats are, and minus a positive one begins with a bit
     that, shifted down, is a mask: three times as fast as a product with a > 0.
@@ -274,4 +282,4 @@ def mask_where_positive(a: np.ndarray, d: np.ndarray, t: np.ndarray) -> None:
     mask = t.view(whole)
     np.negative(a.view(whole), out=mask)
     np.right_shift(mask, 8 * a.dtype.itemsize - 1, out=mask)
-    np.bitwise_and(d.view(whole), mask, out=d.view(whole))
+    np.bitwise_and(d.view(whole), mask, out=out.view(whole))

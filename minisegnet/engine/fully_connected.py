@@ -90,7 +90,7 @@ class FullyConnected(Step):
         if self.input.wants_gradient:
             dx = (d @ self.weight.data).reshape(len(d), *self.input.stored[1:])
             for number, rows in enumerate(dx, self.own.start):
-                self.reader.give(number, 0, rows)
+                self.reader.give(number, 0, rows, self.worker.scratch)
 
     def _vectors(self, stored: np.ndarray) -> np.ndarray:
         """This worker's share of a stored value or gradient, (vectors, features), a view."""

@@ -24,6 +24,7 @@ class CrossEntropy(Step):
     """
 
     algorithm = "softmax, loss and gradient in one pass"
+    gives_in_turn = True
 
     def __init__(self, worker: Worker, readers: list[Reader], layer: CrossEntropyLoss, classes: int) -> None:
         super().__init__(worker, "loss", readers)

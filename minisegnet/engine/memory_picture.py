@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from minisegnet.engine.plan import Plan
 
 INK, QUIET = "#263238", "#90a4ae"
-COLOURS = {"data": "#2f6fab", "gradient": "#c2572b"}
+COLOURS = {"data": "#2f6fab", "gradient": "#c2572b", "data, then gradient": "#7b5a94"}
 TOLD = 0.03  # of the picture's height and width: smaller rectangles have no name
 
 
@@ -49,7 +49,9 @@ def draw_memory(plan: Plan, path: Any = None) -> Figure:
     axes.set_title(
         f"{plan.graph.name}: {height:,.0f} MB hold {separate:,.0f} MB of buffers", loc="left", fontsize=12, color=INK
     )
-    kinds = {"data": "values"} | ({"gradient": "gradients"} if plan.goes_back else {})
+    kinds = {"data": "values"}
+    if plan.goes_back:
+        kinds |= {"gradient": "gradients", "data, then gradient": "values, then their gradients in place"}
     axes.legend(
         handles=[Patch(facecolor=COLOURS[what], alpha=0.75, label=word) for what, word in kinds.items()],
         loc="upper right", frameon=True, edgecolor=QUIET, fontsize=9,

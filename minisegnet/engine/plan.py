@@ -28,7 +28,7 @@ class Plan:
     """The steps of one graph for one shape of its inputs, run by one worker on its share.
 
     apart           whether each worker has images of its own, and `steps` are for these
-    lasting         values that the caller or other workers fill and read: in memory that all workers share
+    lasting         values that the caller fills and reads: in memory that all workers share
     buffers         the others, each with its place in time and memory
     shared_nbytes   bytes of memory that all workers must share
     own_nbytes      bytes for the buffers: shared too, unless the workers are apart
@@ -51,7 +51,6 @@ class Plan:
         self.steps, self.inputs, self.exits, self.loss = built.steps, built.inputs, built.exits, built.loss
         self.input_values, self.reached = built.input_values, built.reached
         self.lasting: list[Planes] = [*self.inputs, *(step.answer for step in self.exits)]
-        self.lasting += [planes for step in self.steps for planes in step.seen_by_all]
         if self.loss is not None:
             self.lasting += [self.loss.labels, self.loss.pixel_weight]
         for step in self.steps:
@@ -100,16 +99,21 @@ class Plan:
                 continue
             for value in step.reads_back:
                 live(value, "data", back)
-            for value in (*step.outputs, *(reader.value for reader in step.readers)):
+            for value in (*step.outputs, *step.inputs):
                 if value.wants_gradient:
                     live(value, "gradient", back)
+            for reader in step.readers:
+                if reader.last and reader.value.on_gradient is not None:
+                    live(reader.value, "data", back)
         for value in self.input_values:
             if value.wants_gradient:
                 live(value, "gradient", end)
         buffers = []
         for (value, what), (birth, death) in lives.items():
-            if value in self.lasting:
+            if value in self.lasting or (value.in_place and what == "gradient"):
                 continue
+            if value.in_place:
+                what, death = "data, then gradient", lives[value, "gradient"][1]
             nbytes = prod(value.stored) * self.itemsize(value)
             buffers.append((Buffer(f"{value.name} {what}", nbytes, birth, death), value, what))
         return buffers
@@ -122,15 +126,12 @@ class Plan:
         self._places = places
         for buffer, value, what in self.buffers:
             array = own[buffer.offset : buffer.offset + buffer.nbytes].view(value.dtype or self.worker.dtype)
-            setattr(value, what, array.reshape(value.stored))
+            for name in what.split(", then "):
+                setattr(value, name, array.reshape(value.stored))
         worker, start = self.worker, 0
         for planes in self.lasting:
             stop = start + self._lasting_nbytes(planes)
-            N = planes.stored[0]
-            shape = (worker.plans * N, *planes.stored[1:])
-            planes.whole = shared[start:stop].view(planes.dtype or worker.dtype)[: prod(shape)].reshape(shape)
-            first = worker.number * N if worker.apart else 0
-            planes.data = planes.whole[first : first + N]
+            planes.lie_in(shared[start:stop].view(planes.dtype or worker.dtype), worker)
             start = stop
         if self.common_nbytes:
             worker.common_memory = shared[start : start + self.common_nbytes]

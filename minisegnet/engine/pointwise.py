@@ -56,7 +56,7 @@ class Sum(Step):
 
     @property
     def reads_back(self) -> list[Value]:
-        return [*self.outputs, *self.kept] if self.output.on_gradient else []
+        return self.kept
 
     def forward(self) -> None:
         self.finish.begin()
@@ -87,7 +87,7 @@ class Sum(Step):
                 self._scale(d, scaled)
                 d = scaled
             for term in self.terms:
-                give_parts(term, band.image, start, d)
+                give_parts(term, band.image, start, d, self.worker.scratch)
 
     def _scale(self, rows: np.ndarray, out: np.ndarray) -> None:
         """Multiply by the normalisation's factors, which convolutions take into their weights."""

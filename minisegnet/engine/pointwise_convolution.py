@@ -20,6 +20,8 @@ class ProductConvolution(ConvolutionStep):
     becomes   how many values a pixel becomes
     """
 
+    gives_in_turn = True
+
     def prepare(self) -> None:
         worker, readers = self.worker, self.readers
         first = readers[0].value
@@ -90,7 +92,7 @@ def give_product(
     shape = (rows.stop - rows.start, first.m, first.tiles, matrix.shape[1])
     product = scratch.array("rows", shape, d.dtype)
     multiply(d, matrix, flat(product))
-    give_parts(readers, image, rows.start, product)
+    give_parts(readers, image, rows.start, product, scratch)
 
 
 class Convolution1x1(ProductConvolution):

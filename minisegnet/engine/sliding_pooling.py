@@ -131,7 +131,7 @@ class SlidingMaxPooling(Step):
                 for s, column, tiles, own in places:
                     pixels = there[:, column, tiles]
                     np.add(pixels, share[:, s, own], out=pixels)
-            self.reader.give(band.image, start, dx)
+            self.reader.give(band.image, start, dx, scratch)
 
     def _where_won(self, number: int, dy: np.ndarray, winners: np.ndarray) -> np.ndarray:
         """dy where the winner has this number, else 0: a truth value becomes a mask of the number's bits."""

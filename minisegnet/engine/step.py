@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minisegnet.engine.value import Planes, Reader, Value
+from minisegnet.engine.value import Reader, Value
 from minisegnet.engine.worker import Worker
 from minisegnet.nodes import Node
 
@@ -15,12 +15,14 @@ class Step:
     algorithm   how it computes, in a few words
     nodes       of the graph that it stands for; for a concatenation, which no step makes, the step before it
     products    multiplications done for each that the layers ask for
+    gives_in_turn    whether, on the way back, it reads rows of a value for the last time before it gives their gradient
     reads_in_order   whether it lets the makers of its values know before it reads their rows, see `Value.on_read`
     goes_back   whether a gradient reaches it, and something behind it wants one
     """
 
     algorithm = ""
     products = 1.0
+    gives_in_turn = False
     reads_in_order = False
 
     def __init__(self, worker: Worker, name: str, readers: list[Reader]) -> None:
@@ -45,13 +47,8 @@ class Step:
 
     @property
     def reads_back(self) -> list[Value]:
-        """The values whose data it reads on the way back."""
+        """The values whose data it reads on the way back, not counting what `Value.on_gradient` reads before that."""
         return [*self.inputs, *self.outputs, *self.kept]
-
-    @property
-    def seen_by_all(self) -> list[Planes]:
-        """Arrays of its own, each image's part written by who has that image, that all workers read."""
-        return []
 
     @property
     def common_nbytes(self) -> int:

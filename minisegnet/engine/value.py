@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minisegnet.engine.layout import clear_margin, stored_shape
 from minisegnet.engine.scratch import Scratch
 from minisegnet.shapes import Shape
+
+if TYPE_CHECKING:
+    from minisegnet.engine.worker import Worker
 
 
 class Value:
@@ -21,8 +24,10 @@ class Value:
 
     given            the shape that layers know
     data, gradient   (N, rows, m, T, C), once the plan has given them memory
+    in_place         whether the gradient takes the data's place, row by row
     on_gradient      called with (image, first row, rows of the gradient) as soon as rows have their whole gradient,
-                     which then still lie in the cache; None for nothing to do
+                     which then still lie in the cache: what it makes of them is the gradient from there on, and where
+                     that is in place, it writes it there; None for nothing to do
     on_read          called with (image, row) before rows up to this one are first read, for a maker that leaves its
                      last pass to the first reader, in whose cache the rows then are; None where all are there
     """
@@ -38,6 +43,7 @@ class Value:
         self.wants_gradient = wants_gradient
         self.data: np.ndarray = np.empty(0)
         self.gradient: np.ndarray = np.empty(0)
+        self.in_place = False
         self.on_gradient: Callable[[int, int, np.ndarray], None] | None = None
         self.on_read: Callable[[int, int], None] | None = None
 
@@ -81,6 +87,13 @@ class Planes(Value):
         self.dtype = None if dtype is None else np.dtype(dtype)
         self.whole: np.ndarray = self.data
 
+    def lie_in(self, memory: np.ndarray, worker: Worker) -> None:
+        """Take a place in flat memory that all workers see, of at least the whole batch's size."""
+        N, *rest = self.stored
+        self.whole = memory[: worker.plans * prod(self.stored)].reshape(-1, *rest)
+        first = worker.number * N if worker.apart else 0
+        self.data = self.whole[first : first + N]
+
 
 class Reader:
     """One step's reading of a value, which on the way back adds to the value's gradient.
@@ -97,33 +110,36 @@ class Reader:
     def filling(self, image: int, start: int, stop: int, scratch: Scratch) -> Iterator[np.ndarray]:
         """Rows (stop - start, m, T, C) for the block to fill with what is added to the gradient.
 
-        They are the gradient's own where nothing was written before.
+        They are the gradient's own where nothing that is still needed lies there.
         """
         value = self.value
-        if self.first:
-            rows = value.gradient[image, start:stop]
-            yield rows
-            self._written(image, start, rows)
+        there = value.gradient[image, start:stop]
+        if self.first and not value.in_place:
+            rows = there
         else:
-            rows = scratch.array("gradient to add", (stop - start, *value.stored[2:]), value.gradient.dtype)
-            yield rows
-            self.give(image, start, rows)
+            rows = scratch.array("gradient to add", there.shape, there.dtype)
+        yield rows
+        if not self.first:
+            rows = np.add(there, rows, out=there)
+        self._given(image, start, rows)
 
-    def _written(self, image: int, start: int, rows: np.ndarray) -> None:
-        """Go on with rows of the gradient that have this reader's part."""
+    def give(self, image: int, start: int, rows: np.ndarray, scratch: Scratch) -> None:
+        """Write or add rows to the gradient."""
+        if self.first:
+            with self.filling(image, start, start + len(rows), scratch) as there:
+                np.copyto(there, rows)
+        else:
+            there = self.value.gradient[image, start : start + len(rows)]
+            self._given(image, start, np.add(there, rows, out=there))
+
+    def _given(self, image: int, start: int, rows: np.ndarray) -> None:
+        """Go on with rows that have this reader's part: the gradient's own, or those that are to take their place."""
         value = self.value
         clear_margin(rows, start, value.height, value.width)
         if self.last and value.on_gradient is not None:
             value.on_gradient(image, start, rows)
-
-    def give(self, image: int, start: int, rows: np.ndarray) -> None:
-        """Write or add rows to the gradient."""
-        there = self.value.gradient[image, start : start + len(rows)]
-        if self.first:
-            np.copyto(there, rows)
-        else:
-            np.add(there, rows, out=there)
-        self._written(image, start, there)
+        elif value.in_place:
+            np.copyto(value.gradient[image, start : start + len(rows)], rows)
 
 
 def load(stored: np.ndarray, image: int, start: int, stop: int, tiles: int, scratch: Scratch) -> np.ndarray:
@@ -156,11 +172,11 @@ def load_joined(values: list[Value], image: int, start: int, stop: int, scratch:
     return rows
 
 
-def give_parts(readers: list[Reader], image: int, start: int, rows: np.ndarray) -> None:
+def give_parts(readers: list[Reader], image: int, start: int, rows: np.ndarray, scratch: Scratch) -> None:
     """The opposite: hand rows of a gradient, joined along the channels, to the values that were joined."""
     done = 0
     for reader in readers:
         more = done + reader.value.channels
         if reader.value.wants_gradient:
-            reader.give(image, start, rows[..., done:more])
+            reader.give(image, start, rows[..., done:more], scratch)
         done = more

@@ -122,8 +122,9 @@ class Worker:
             self.slots.add(parameter, gradient)
 
     def common(self, shape: tuple[int, ...]) -> np.ndarray:
-        """An array that all of several workers see; the next one asked for takes its place."""
-        assert self.common_memory is not None
+        """An array that all workers see; the next one asked for takes its place."""
+        if self.common_memory is None:  # a team of one
+            return self.scratch.array("common", shape, self.dtype)
         return self.common_memory[: prod(shape) * self.dtype.itemsize].view(self.dtype).reshape(shape)
 
     def ones(self, count: int) -> np.ndarray:
