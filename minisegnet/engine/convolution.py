@@ -50,7 +50,7 @@ class WinogradConvolution(ConvolutionStep):
 
     @property
     def common_nbytes(self) -> int:
-        return self.kernels.common_nbytes
+        return self.kernels.common_nbytes if self.worker.team > 1 else 0
 
     # -------------------------------------------------------------------------------------------------- forward
 

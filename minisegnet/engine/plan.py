@@ -61,9 +61,7 @@ class Plan:
         self.trained: list[Parameter] = []
         if backward and worker.team > 1:
             self.trained = [parameter for parameter in graph.parameters.values() if parameter.trainable]
-        self.common_nbytes = 0
-        if worker.team > 1:
-            self.common_nbytes = -(-max(step.common_nbytes for step in self.steps) // ALIGNMENT) * ALIGNMENT
+        self.common_nbytes = -(-max((step.common_nbytes for step in self.steps), default=0) // ALIGNMENT) * ALIGNMENT
         lasting = sum(map(self._lasting_nbytes, self.lasting))
         self.shared_nbytes = lasting + self.common_nbytes + Slots.nbytes(self.trained, worker.team)
         self._places: tuple[int, int] | None = None  # where the memory given is

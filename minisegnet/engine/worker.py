@@ -86,7 +86,7 @@ class Worker:
         self.apart = apart and self.team > 1
         self.rank, self.count = (0, 1) if self.apart else (self.number, self.team)
         self.slots: Slots | None = None  # of gradients, where several workers add to them
-        self.common_memory: np.ndarray | None = None  # uint8, where there are several workers
+        self.common_memory: np.ndarray | None = None  # uint8, once a plan has given it
         self._ones = np.ones(0, self.dtype)
         self._zeros = np.zeros(0, self.dtype)
 
@@ -123,8 +123,7 @@ class Worker:
 
     def common(self, shape: tuple[int, ...]) -> np.ndarray:
         """An array that all workers see; the next one asked for takes its place."""
-        if self.common_memory is None:  # a team of one
-            return self.scratch.array("common", shape, self.dtype)
+        assert self.common_memory is not None  # as large as the largest `Step.common_nbytes`
         return self.common_memory[: prod(shape) * self.dtype.itemsize].view(self.dtype).reshape(shape)
 
     def ones(self, count: int) -> np.ndarray:

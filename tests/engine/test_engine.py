@@ -220,6 +220,46 @@ def test_the_plan_as_a_table_and_a_picture(tmp_path):
     assert len(figure.axes[0].patches) == len(plan.plan.buffers)
 
 
+def in_place(plan):
+    """Names of the values whose gradients take their place, after a look at the memory itself."""
+    values = {value for _, value, _ in plan.buffers if value.wants_gradient}
+    for value in values:
+        assert np.shares_memory(value.data, value.gradient) == value.in_place, value.name
+    return {value.name for value in values if value.in_place}
+
+
+def test_gradients_take_the_place_of_values_that_one_step_reads():
+    graph, shape = unet(), (2, 3, 8, 12)
+    with Engine(graph, CrossEntropyLoss()) as engine:
+        found = in_place(engine.plan(shape))
+        assert found >= {"encoder0.2", "pool0", "encoder1.2", "bottom.5", "up1", "decoder0.5"}
+        assert not found & {"encoder0.5", "encoder1.5"}  # which two steps read
+        assert not in_place(engine.plan(shape, training=False))
+    with Engine(graph, CrossEntropyLoss(), algorithms={"encoder1.3": "direct"}) as engine:
+        assert in_place(engine.plan(shape)) == found - {"encoder1.2"}  # of which windows that overlap are read
+    with Engine(graph, CrossEntropyLoss(), algorithms={"encoder1.0": "ordinary"}) as engine:
+        assert in_place(engine.plan(shape)) == found - {"pool0"}  # whose reader may look at it whenever it likes
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("bias", [0.3, 20.0])  # of normalisations: with a large one, products with y less its mean
+def test_gradients_in_place_are_those_that_lie_apart(workers, bias, monkeypatch):
+    graph = unet()
+    for layer in graph.layers.values():
+        if isinstance(layer, BatchNorm2d):
+            layer.bias.data[...] = bias
+    x, labels = images(2, 3, 8, 12), np.random.default_rng(SEED).integers(0, 3, (2, 8, 12))
+    found, state = [], graph.state_dict()
+    for _ in range(2):
+        graph.load_state_dict(state)
+        with Engine(graph, CrossEntropyLoss(), workers) as engine:
+            found.append(gradients(graph, lambda e=engine: e.step(x, labels)))
+            assert any(value.in_place for _, value, _ in engine.plan(x.shape).buffers) == (len(found) == 1)
+        monkeypatch.setattr("minisegnet.engine.building.Builder._let_gradients_take_places", lambda builder: None)
+    for name, gradient in found[0].items():
+        assert np.array_equal(gradient, found[1][name]), name
+
+
 def test_algorithms_can_be_forced():
     graph = Graph("one of each kind")
     x = graph.chain("body", graph.input("image", 3), Conv2d(3, 5, 3, padding=1), ReLU(), Conv2d(5, 6, 3, padding=1))

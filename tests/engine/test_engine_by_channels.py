@@ -5,6 +5,8 @@ import pytest
 from agreement import assert_agrees
 from test_engine_large_kernels import kind_of, network
 
+from minisegnet.engine.by_channels import ByChannels
+from minisegnet.engine.engine import Engine
 from minisegnet.engine.large_kernels import LargeKernels
 from minisegnet.engine.winograd_by_channels import WinogradByChannels
 from minisegnet.layers import BatchNorm2d, Conv2d, ConvTranspose2d, ReLU
@@ -48,6 +50,19 @@ def test_a_normalisation_by_constants_is_folded_into_the_products(kind, layer):
         buffer[...] = rng.uniform(0.5, 2, buffer.shape)
     graph.layers["layer.1"].freeze()
     assert_agrees(graph, IMAGES, workers=2)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_steps_share_the_memory_of_their_exchange(workers, layer):
+    convolution = layer(Conv2d)
+    again = Conv2d(7, 7, convolution.kernel_size, padding=convolution.padding)
+    graph = network(convolution, ReLU(), again)
+    assert_agrees(graph, IMAGES, workers=workers)
+    with Engine(graph, workers=workers) as engine:
+        engine.forward(np.random.default_rng(5).standard_normal(IMAGES))
+        first, second, *_ = (step for step in engine.plan(IMAGES).steps if isinstance(step, ByChannels))
+        assert np.shares_memory(first.x.whole, second.x.whole)
+        assert not np.shares_memory(second.x.whole, second.y.whole)
 
 
 def test_a_frozen_kernel_has_no_gradient(layer):
