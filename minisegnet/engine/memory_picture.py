@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from minisegnet.engine.plan import Plan
 
-INK, QUIET = "#263238", "#90a4ae"
+INK = "#263238"
 COLOURS = {"data": "#2f6fab", "gradient": "#c2572b", "data, then gradient": "#7b5a94"}
 TOLD = 0.03  # of the picture's height and width: smaller rectangles have no name
 
@@ -52,9 +52,9 @@ def draw_memory(plan: Plan, path: Any = None) -> Figure:
     kinds = {"data": "values"}
     if plan.goes_back:
         kinds |= {"gradient": "gradients", "data, then gradient": "values, then their gradients in place"}
-    axes.legend(
+    figure.legend(
         handles=[Patch(facecolor=COLOURS[what], alpha=0.75, label=word) for what, word in kinds.items()],
-        loc="upper right", frameon=True, edgecolor=QUIET, fontsize=9,
+        loc="outside lower right", ncols=len(kinds), frameon=False, fontsize=9,
     )  # fmt: skip
     if path is not None:
         figure.savefig(Path(path), dpi=110)
