@@ -280,6 +280,7 @@ class Engine:
                 plan.forward()
             if what in ("backward", "step"):
                 plan.backward()
+        plan.worker.scratch.compact()
 
 
 def can_fuse(loss: Any, graph: Graph) -> bool:

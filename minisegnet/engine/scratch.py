@@ -23,6 +23,7 @@ class Scratch:
         self._kept: dict[tuple[str, str], np.ndarray] = {}
         self._given: dict[tuple[str, tuple[int, ...], Any], np.ndarray] = {}  # arrays of `_kept` as they were asked for
         self._chunk = np.empty(0, np.uint8)  # what is left of the last one
+        self._has_waste = False
 
     def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """An array of this shape, with whatever was there before."""
@@ -33,10 +34,25 @@ class Scratch:
         size = prod(shape)
         kept = self._kept.get(key)
         if kept is None or kept.size < size:
+            self._has_waste |= kept is not None
             kept = self._kept[key] = self._new(size, np.dtype(dtype))
             self._given.clear()  # those of the smaller one would keep it
         given = self._given[name, shape, dtype] = kept[:size].reshape(shape)
         return given
+
+    def compact(self) -> None:
+        """Give back what arrays have outgrown, and lay them side by side; what they hold is lost."""
+        if not self._has_waste:
+            return
+        sizes = {key: array.size for key, array in self._kept.items()}
+        nbytes = sum(array.nbytes + ALIGNMENT + APART for array in self._kept.values())
+        self._kept.clear()
+        self._given.clear()
+        self._chunk = np.empty(0, np.uint8)  # first the old ones go
+        self._chunk = reserve(nbytes, shared=False)
+        for (name, char), size in sizes.items():
+            self._kept[name, char] = self._new(size, np.dtype(char))
+        self._has_waste = False
 
     def _new(self, size: int, dtype: np.dtype) -> np.ndarray:
         nbytes = size * dtype.itemsize

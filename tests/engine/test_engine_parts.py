@@ -1,6 +1,7 @@
 """What the engine is made of, each part by itself: transforms, products, layout, shares, places in memory."""
 
 import itertools
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -164,6 +165,28 @@ def test_scratch_of_one_name_and_type_is_one_place_which_grows():
     for other in (scratch.array("V", (2, 3), np.float64), scratch.array("M", (2, 3), np.float32)):
         assert not np.shares_memory(other, large)
     assert scratch.nbytes == 20 * 4 + 6 * 8 + 6 * 4  # the smaller place is let go
+
+
+def test_scratch_gives_back_what_was_outgrown(monkeypatch):
+    monkeypatch.setattr("minisegnet.engine.scratch.CHUNK", 2**16)
+    scratch = Scratch()
+    chunk = scratch.array("V", (1000,), np.float32)
+    while isinstance(chunk.base, np.ndarray):
+        chunk = chunk.base
+    chunk = weakref.ref(chunk)
+    names = [("V", (50, 40), np.float32), ("M", (7,), np.float64), ("V", (3, 5), np.float64)]
+    for name in names:
+        scratch.array(*name)
+    assert chunk() is not None
+    scratch.compact()
+    assert chunk() is None and scratch.nbytes == 4 * 50 * 40 + 8 * 7 + 8 * 3 * 5
+    arrays = [scratch.array(*name) for name in names]
+    for number, array in enumerate(arrays):
+        array.fill(number)
+        assert array.ctypes.data % 64 == 0
+    assert [array.flat[0] for array in arrays] == [array.flat[-1] for array in arrays] == [0, 1, 2]
+    scratch.compact()  # nothing was outgrown since
+    assert all(scratch.array(*name) is array for name, array in zip(names, arrays, strict=True))
 
 
 def test_buffers_that_live_together_do_not_overlap():
