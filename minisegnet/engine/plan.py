@@ -124,7 +124,7 @@ class Plan:
         self._places = places
         for buffer, value, what in self.buffers:
             array = own[buffer.offset : buffer.offset + buffer.nbytes].view(value.dtype or self.worker.dtype)
-            for name in what.split(", then "):
+            for name in ("data", "gradient") if value.in_place else (what,):
                 setattr(value, name, array.reshape(value.stored))
         worker, start = self.worker, 0
         for planes in self.lasting:
