@@ -55,9 +55,7 @@ def run(workers, steps):
     seen, files = [], []
     with Engine(graph, CrossEntropyLoss(), workers) as engine:
         for step in range(1, steps + 1):
-            graph.zero_grad()
-            engine.step(images, labels)
-            optimiser.step()
+            engine.step(images, labels, optimiser=optimiser)
             if step % (steps // 10) == 0:
                 gc.collect()
                 seen.append(sum(megabytes_of(pid) for pid in family()))

@@ -336,7 +336,7 @@ class Graph:
 
             plan = graph.compile((4, 3, 256, 256), loss=CrossEntropyLoss(), workers=4)
             print(plan.explain())
-            loss = plan.step(images, labels)      # adds to every parameter's .grad, as forward and backward do
+            loss = plan.step(images, labels, optimiser=SGD(graph.parameters, 0.01))
 
         training   False: a plan for `predict` alone
         """

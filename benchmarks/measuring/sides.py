@@ -6,7 +6,7 @@ A side is made from a graph, images (N, C, H, W), labels (N, H', W') to train on
     predict()                 the scores
     forward(), backward(dy)   the passes one by one: return the output, the gradient by the images
     zero_grad()               before a backward pass, since gradients add up
-    gradients()               those by the parameters, by name
+    gradients()               those by the parameters, by name, after a first step or the passes
     close()                   lets go of workers
 """
 
@@ -83,10 +83,13 @@ class Engine(Plain):
         super().__init__(graph, images, labels, training)  # the optimiser, on parameters that workers share
 
     def step(self):
-        self.optimiser.zero_grad()
-        loss = self.plan.step(self.images, self.labels)
-        self.optimiser.step()
-        return float(loss)
+        return float(self.plan.step(self.images, self.labels, optimiser=self.optimiser))
+
+    def gradients(self):
+        if self.optimiser is None:
+            return super().gradients()
+        # One worker keeps them nowhere; after the first step the momentum is the gradient.
+        return {name: self.optimiser.state[f"momentum/{name}"] for name in super().gradients()}
 
     def predict(self):
         return self.plan.predict(self.images)

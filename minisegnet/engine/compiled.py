@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from minisegnet.engine.engine import Engine
 from minisegnet.engine.plan import Plan
 from minisegnet.errors import ShapeError
 from minisegnet.shapes import Shape
+
+if TYPE_CHECKING:
+    from minisegnet.training.optimisers import Optimiser
 
 
 class Compiled:
@@ -29,9 +32,16 @@ class Compiled:
     def backward(self, dy: Any) -> Any:
         return self.engine.backward(dy)
 
-    def step(self, images: np.ndarray, labels: np.ndarray, pixel_weight: np.ndarray | None = None) -> float:
+    def step(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        pixel_weight: np.ndarray | None = None,
+        *,
+        optimiser: Optimiser | None = None,
+    ) -> float:
         (images,) = self._checked((images,))
-        return self.engine.step(images, labels, pixel_weight)
+        return self.engine.step(images, labels, pixel_weight, optimiser=optimiser)
 
     def predict(self, *inputs: np.ndarray) -> Any:
         return self.engine.predict(*self._checked(inputs))

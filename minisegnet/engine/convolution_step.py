@@ -7,6 +7,7 @@ from minisegnet.engine.step import Step
 from minisegnet.engine.value import Reader, Value
 from minisegnet.engine.worker import Worker
 from minisegnet.layers import BatchNorm2d, Conv2d, ConvTranspose2d
+from minisegnet.layers.base import Parameter
 
 
 class ConvolutionStep(Step):
@@ -43,6 +44,10 @@ class ConvolutionStep(Step):
     @property
     def reads_back(self) -> list[Value]:
         return [*self.inputs, *self.kept]
+
+    @property
+    def gives_whole(self) -> Parameter | None:
+        return self.weight
 
     @property
     def kept(self) -> list[Value]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from minisegnet.engine.blas import blas_threads
 from minisegnet.engine.crew import Crew
 from minisegnet.engine.plan import Plan
 from minisegnet.engine.rows_in_place import rows_in_place
+from minisegnet.engine.updates import Updates
 from minisegnet.engine.worker import Worker
 from minisegnet.errors import BackendError, GraphError, OptionError, ShapeError
 from minisegnet.graph import Graph
@@ -22,6 +23,9 @@ from minisegnet.memory import reserve, shared
 from minisegnet.nodes import check_count, one_or_several
 from minisegnet.passes import check_gradient, check_input
 from minisegnet.shapes import Shape
+
+if TYPE_CHECKING:
+    from minisegnet.training.optimisers import Optimiser
 
 # How much memory is asked for, the first that the system gives: pages are taken only where they are touched, but not
 # every system lets one ask for more than it has.
@@ -45,7 +49,7 @@ class Engine:
     """A graph made fast: the same parameters, gradients and buffers, by other roads.
 
         with Engine(graph, loss, workers=4) as engine:
-            loss = engine.step(images, labels)          # adds to every parameter's .grad
+            loss = engine.step(images, labels, optimiser=SGD(graph.parameters, 0.01))
             scores = engine.predict(images)
 
     workers      processes that share each batch; None takes as many as BLAS has threads here
@@ -127,10 +131,21 @@ class Engine:
         self._crew.run(("backward", key, self._draws()))
         return one_or_several(plan.input_gradients()) if self.to_inputs else None
 
-    def step(self, images: np.ndarray, labels: np.ndarray, pixel_weight: np.ndarray | None = None) -> float:
-        """Forward, loss and backward at once: add to every parameter's gradient, and return the loss.
+    def step(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        pixel_weight: np.ndarray | None = None,
+        *,
+        optimiser: Optimiser | None = None,
+    ) -> float:
+        """Forward, loss and backward at once; returns the loss.
 
-        images         (N, C, H, W); labels (N, H, W) of the output's height and width, pixel_weight likewise or None
+        images      (N, C, H, W); labels (N, H, W) of the output's height and width, pixel_weight likewise or None
+        optimiser   None: add to every parameter's gradient. Else update the parameters, as `zero_grad` before and
+                    `optimiser.step` afterwards would, to the bit, but not where the loss is NaN or infinite. One worker
+                    alone updates a weight as soon as it has its gradient, which is then kept nowhere: `grad` is left as
+                    it was there, and a step that an error ends has updated some weights and not others
 
         Raises LabelError or ShapeError for labels that do not fit, as the loss does.
         """
@@ -141,8 +156,27 @@ class Engine:
         assert loss is not None
         loss.take(labels, pixel_weight)
         self._key = None
-        self._crew.run(("step", key, self._draws(), loss.by_pixel))
+        message = "step", key, self._draws(), loss.by_pixel
+        if optimiser is None:
+            self._crew.run(message)
+        else:
+            self._learn(message, self._plans[key], optimiser)
         return loss.value
+
+    def _learn(self, message: tuple, plan: Plan, optimiser: Optimiser) -> None:
+        """Run a step's message, and update the parameters."""
+        at_once = plan.updated_at_once() if has_ordinary_step(optimiser) else []
+        updates = Updates(optimiser, at_once)
+        for parameter in self.graph.parameters.values():
+            if not updates.has(parameter):
+                parameter.grad.fill(0)
+        plan.worker.updates = updates if at_once else None
+        try:
+            self._crew.run(message)
+        finally:
+            plan.worker.updates = None
+        if plan.loss is not None and np.isfinite(plan.loss.value):
+            optimiser.step(updates.names) if at_once else optimiser.step()
 
     def predict(self, *inputs: np.ndarray) -> Any:
         """As `Graph.predict`: the output in evaluation mode."""
@@ -280,7 +314,13 @@ class Engine:
                 plan.forward()
             if what in ("backward", "step"):
                 plan.backward()
-        plan.worker.scratch.compact()
+
+
+def has_ordinary_step(optimiser: Any) -> bool:
+    """Whether an optimiser's step is an `update` of each weight by itself: a subclass, or one changed, may do more."""
+    from minisegnet.training.optimisers import Optimiser
+
+    return getattr(optimiser.step, "__func__", None) is Optimiser.step
 
 
 def can_fuse(loss: Any, graph: Graph) -> bool:

@@ -14,6 +14,7 @@ from minisegnet.engine.sharing import share
 from minisegnet.engine.step import Step
 from minisegnet.engine.value import Reader, Value
 from minisegnet.engine.worker import Worker
+from minisegnet.layers.base import Parameter
 from minisegnet.nodes import Node
 
 if TYPE_CHECKING:
@@ -71,6 +72,10 @@ class FullyConnected(Step):
     def outputs(self) -> list[Value]:
         return [self.output]
 
+    @property
+    def gives_whole(self) -> Parameter | None:
+        return self.weight
+
     def forward(self) -> None:
         y = self._vectors(self.output.data)
         np.matmul(self._vectors(self.input.data), self.weight.data.T, out=y)
@@ -83,14 +88,13 @@ class FullyConnected(Step):
         d = self._vectors(self.output.gradient)
         if self.relu:
             np.multiply(d, self._vectors(self.output.data) > 0, out=d)
+        dx = (d @ self.weight.data).reshape(len(d), *self.input.stored[1:]) if self.input.wants_gradient else ()
         if self.weight.trainable:
             self.worker.add_gradient(self.weight, d.T @ self._vectors(self.input.data))
         if self.bias is not None and self.bias.trainable:
             self.worker.add_gradient(self.bias, d.sum(axis=0))
-        if self.input.wants_gradient:
-            dx = (d @ self.weight.data).reshape(len(d), *self.input.stored[1:])
-            for number, rows in enumerate(dx, self.own.start):
-                self.reader.give(number, 0, rows, self.worker.scratch)
+        for number, rows in enumerate(dx, self.own.start):
+            self.reader.give(number, 0, rows, self.worker.scratch)
 
     def _vectors(self, stored: np.ndarray) -> np.ndarray:
         """This worker's share of a stored value or gradient, (vectors, features), a view."""

@@ -16,6 +16,7 @@ from minisegnet.engine.direct_convolution import roll, unroll
 from minisegnet.engine.products import multiply_long
 from minisegnet.engine.sharing import Band, blocks
 from minisegnet.engine.value import Planes, Value
+from minisegnet.layers.base import Parameter
 
 PIXELS = 256  # for which the weights are read once
 KERNELS = 16, 128  # fewest and most kernels whose gradient is made at once
@@ -50,6 +51,12 @@ class LargeKernels(ByChannels):
     def fetch(self, planes: Planes, value: Value, band: Band, rows: np.ndarray) -> None:
         roll(in_image(planes, value, band), rows)
 
+    @property
+    def gives_whole(self) -> Parameter | None:
+        narrow = self.input if self.transposed else self.output
+        N, _, h, w = narrow.shape
+        return self.weight if len(list(self._blocks((N * self.worker.plans, h, w, narrow.channels)))) == 1 else None
+
     def make_output(self, scale: np.ndarray | None) -> None:
         if self.transposed:
             self._to_wide(self.x.whole, self.y.whole, scale)
@@ -58,15 +65,15 @@ class LargeKernels(ByChannels):
 
     def make_gradients(self) -> None:
         wide, narrow = (self.y, self.x) if self.transposed else (self.x, self.y)
-        if self.weight.trainable:
-            self._add_weight_gradient(wide.whole, narrow.whole)
         if self.wanted and self.transposed:
             self._to_narrow(self.y.whole, self.dx.whole)
         elif self.wanted:
             self._to_wide(self.y.whole, self.dx.whole)
+        if self.weight.trainable:  # last: this may update the weight
+            self._add_weight_gradient(wide.whole, narrow.whole)
 
     def _matrix(self, weight: np.ndarray) -> np.ndarray:
-        """The weight or its gradient, where they lie, (A, B kh kw)."""
+        """The weight where it lies, (A, B kh kw)."""
         return weight.reshape(len(weight), -1)
 
     def _to_narrow(self, wide: np.ndarray, narrow: np.ndarray, scale: np.ndarray | None = None) -> None:
@@ -108,18 +115,18 @@ class LargeKernels(ByChannels):
         wide[..., own] = inside if scale is None else inside * scale[own]
 
     def _add_weight_gradient(self, wide: np.ndarray, narrow: np.ndarray) -> None:
-        """Add to the gradient of own kernels, in place: nobody else has part in them."""
+        """Add to the gradient of own kernels, a few at a time."""
         own = self.own(narrow.shape[-1])
-        gradient = self._matrix(self.weight.grad)[own]
         for block, windows in self._windows(wide, narrow.shape):
-            d = pixels(block, narrow)[:, own]
+            d = pixels(block, narrow)
             fewest, most = KERNELS
             at_once = max(fewest, min(len(d), most))
-            for first in range(0, len(gradient), at_once):
-                there = gradient[first : first + at_once]
-                part = self.worker.scratch.array("gradient of kernels", there.shape, d.dtype)
-                np.matmul(d[:, first : first + at_once].T, windows, out=part)
-                np.add(there, part, out=there)
+            for first in range(own.start, own.stop, at_once):
+                part = slice(first, min(first + at_once, own.stop))
+                shape = (part.stop - first, windows.shape[1])
+                gradient = self.worker.scratch.array("gradient of kernels", shape, d.dtype)
+                np.matmul(d[:, part].T, windows, out=gradient)
+                self.worker.add_own_gradient(self.weight, part, gradient.reshape(-1, *self.weight.data.shape[1:]))
 
     # ------------------------------------------------------------------------------------------------------ windows
 

@@ -18,6 +18,17 @@ class Buffer:
     offset: int = 0
 
 
+def gaps(buffers: list[Buffer], moment: int, nbytes: int) -> list[tuple[int, int]]:
+    """Where in the arena's `nbytes` no buffer lives at a moment: (start, stop) of each gap, the largest first."""
+    found, start = [], 0
+    for buffer in sorted(buffers, key=lambda b: b.offset):
+        if buffer.birth <= moment <= buffer.death:
+            found.append((start, buffer.offset))
+            start = buffer.offset + -(-buffer.nbytes // ALIGNMENT) * ALIGNMENT
+    found.append((start, nbytes))
+    return sorted(((a, b) for a, b in found if a < b), key=lambda gap: gap[0] - gap[1])
+
+
 def place(buffers: list[Buffer]) -> int:
     """Give every buffer its offset, and return how many bytes they take together.
 

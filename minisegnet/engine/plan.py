@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,8 @@ from minisegnet.engine.borders import Ordinary, collect
 from minisegnet.engine.building import Builder
 from minisegnet.engine.explain import explained
 from minisegnet.engine.finish import Finish
-from minisegnet.engine.memory_plan import ALIGNMENT, Buffer, place
+from minisegnet.engine.memory_plan import ALIGNMENT, Buffer, gaps, place
+from minisegnet.engine.scratch import Gaps
 from minisegnet.engine.value import Planes, Value
 from minisegnet.engine.worker import Slots, Worker
 from minisegnet.graph import Graph
@@ -65,6 +67,7 @@ class Plan:
         lasting = sum(map(self._lasting_nbytes, self.lasting))
         self.shared_nbytes = lasting + self.common_nbytes + Slots.nbytes(self.trained, worker.team)
         self._places: tuple[int, int] | None = None  # where the memory given is
+        self._gaps: list[Gaps | None] = [None for _ in range(2 * len(self.steps))]  # in it, while each step runs
 
     @property
     def is_all_fused(self) -> bool:
@@ -126,6 +129,11 @@ class Plan:
             array = own[buffer.offset : buffer.offset + buffer.nbytes].view(value.dtype or self.worker.dtype)
             for name in ("data", "gradient") if value.in_place else (what,):
                 setattr(value, name, array.reshape(value.stored))
+        if self.worker.count == 1:  # nobody else's rows lie there
+            buffers = [buffer for buffer, _, _ in self.buffers]
+            for moment in range(len(self._gaps)):
+                free = gaps(buffers, moment, self.own_nbytes)
+                self._gaps[moment] = Gaps([own[start:stop] for start, stop in free])
         worker, start = self.worker, 0
         for planes in self.lasting:
             stop = start + self._lasting_nbytes(planes)
@@ -137,26 +145,41 @@ class Plan:
         if self.trained:
             worker.slots = Slots(self.trained, worker.number, worker.team, shared[start:])
 
+    def updated_at_once(self) -> list[Parameter]:
+        """The parameters that the way back can update as soon as it has their gradients, see `Step.gives_whole`."""
+        if self.worker.team > 1:  # which a worker that dies would leave half updated
+            return []
+        uses = Counter(id(p) for node in self.graph.layer_nodes() for p in node.layer.parameters.values())
+        given = (step.gives_whole for step in self.steps if step.goes_back)
+        return [parameter for parameter in given if parameter is not None and uses[id(parameter)] == 1]
+
     def forward(self) -> None:
         """Run every step on this worker's share."""
-        for step in self.steps:
-            if not step.reads_in_order:
-                for value in step.inputs:
-                    value.complete()
-            step.forward()
-            if step is not self.loss:  # which reads on the way back only
-                for value in step.inputs:
-                    value.complete()
+        for index, step in enumerate(self.steps):
+            with self.worker.scratch.within(self._gaps[index]):
+                if not step.reads_in_order:
+                    for value in step.inputs:
+                        value.complete()
+                step.forward()
+                if step is not self.loss:  # which reads on the way back only
+                    for value in step.inputs:
+                        value.complete()
             self.worker.wait()
 
     def backward(self) -> None:
-        """Go back through every step that a gradient reaches; parameters' gradients are added to."""
+        """Go back through every step that a gradient reaches; parameters' gradients are added to.
+
+        While `worker.updates` are there, they update parameters instead, unless the loss is NaN or infinite.
+        """
         if self.worker.slots is not None:
             self.worker.slots.begin()
-        for step in reversed(self.steps):
+        for back, step in enumerate(reversed(self.steps), len(self.steps)):
             if step.goes_back:
-                step.backward()
+                with self.worker.scratch.within(self._gaps[back]):
+                    step.backward()
                 self.worker.wait()
+            if step is self.loss and self.worker.updates is not None and not np.isfinite(self.loss.value):
+                return
         if self.worker.slots is not None:
             self.worker.meet()
             self.worker.slots.sum()

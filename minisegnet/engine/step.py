@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from minisegnet.engine.value import Reader, Value
 from minisegnet.engine.worker import Worker
+from minisegnet.layers.base import Parameter
 from minisegnet.nodes import Node
 
 
@@ -49,6 +50,12 @@ class Step:
     def reads_back(self) -> list[Value]:
         """The values whose data it reads on the way back, not counting what `Value.on_gradient` reads before that."""
         return [*self.inputs, *self.outputs, *self.kept]
+
+    @property
+    def gives_whole(self) -> Parameter | None:
+        """The parameter that may be updated as soon as its gradient is given: which it is but once, or once for each
+        part, after the last reading of it."""
+        return None
 
     @property
     def common_nbytes(self) -> int:

@@ -58,7 +58,7 @@ class WinogradByChannels(ByChannels):
     def make_gradients(self) -> None:
         kernels, rows, scratch = self.kernels, self.input.tile_rows, self.worker.scratch
         D = self._as_products(self._transformed(self.y.whole, rows, kernels.size - 1 - kernels.padding))
-        weight, gradient = self._weight(self.weight.data), self._weight(self.weight.grad)
+        weight = self._weight(self.weight.data)
         for channels in self._pieces(self.in_channels):
             X = self._tiles("M", rows, channels.stop - channels.start)
             if self.weight.trainable:
@@ -67,14 +67,17 @@ class WinogradByChannels(ByChannels):
                     transform_outputs(np.ascontiguousarray(x), self.t, scratch, X[:, :, tiles])
                 dU = scratch.array("dU", (len(D), channels.stop - channels.start, D.shape[2]), D.dtype)
                 multiply(self._as_products(X).transpose(0, 2, 1), D, dU)
-                gradient[channels] += kernels.from_tiles(dU[:, None])
             if self.wanted:
                 U = kernels.as_tiles(weight[channels].swapaxes(0, 1), not kernels.transposed, self.worker)[:, 0]
                 multiply(D, U, self._as_products(X))
                 self._write(X, self.dx.whole[..., channels], None)
+            if self.weight.trainable:  # last: this may update the weight
+                gradient = self._weight(kernels.from_tiles(dU[:, None]))
+                part = (channels,) if self.transposed else (slice(None), channels)
+                self.worker.add_own_gradient(self.weight, part, gradient)
 
     def _weight(self, weight: np.ndarray) -> np.ndarray:
-        """The weight or its gradient, where they lie, as (C_in, C_out, k, k)."""
+        """The weight or its gradient as (C_in, C_out, k, k), or back: a view."""
         return weight if self.transposed else weight.swapaxes(0, 1)
 
     def _pieces(self, channels: int) -> Iterator[slice]:

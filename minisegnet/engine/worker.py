@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minisegnet.engine.scratch import Scratch
+from minisegnet.engine.updates import Part, Updates
 from minisegnet.layers.base import Parameter
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Worker:
         self.apart = apart and self.team > 1
         self.rank, self.count = (0, 1) if self.apart else (self.number, self.team)
         self.slots: Slots | None = None  # of gradients, where several workers add to them
+        self.updates: Updates | None = None  # while parameters are updated as soon as their gradients are there
         self.common_memory: np.ndarray | None = None  # uint8, once a plan has given it
         self._ones = np.ones(0, self.dtype)
         self._zeros = np.zeros(0, self.dtype)
@@ -116,10 +118,16 @@ class Worker:
 
     def add_gradient(self, parameter: Parameter, gradient: np.ndarray) -> None:
         """Add this worker's part of a parameter's gradient."""
-        if self.slots is None:
-            parameter.accumulate(gradient)
-        else:
+        if self.slots is not None:
             self.slots.add(parameter, gradient)
+        elif self.updates is None or not self.updates.take(parameter, gradient):
+            parameter.accumulate(gradient)
+
+    def add_own_gradient(self, parameter: Parameter, part: Part, gradient: np.ndarray) -> None:
+        """Add to a part of a parameter's gradient, in which no other worker has a share."""
+        if self.updates is None or not self.updates.take(parameter, gradient, part):
+            there = parameter.grad[part]
+            np.add(there, gradient, out=there)
 
     def common(self, shape: tuple[int, ...]) -> np.ndarray:
         """An array that all workers see; the next one asked for takes its place."""

@@ -33,7 +33,7 @@ class TrainingLoop:
     SCORE, SCORES         the score that picks best.npz, as (column, words), and the columns of validation.csv
     PARTS                 the columns that log.csv has behind its own: parts of the loss
     engaged()             a context in which the network computes as fast as it can, for the whole run
-    losses_of(batch)      the loss and its parts; adds the gradients to the network's
+    losses_of(batch)      the loss and its parts; adds the gradients to the network's. (Or all of `learn`.)
     scores(draw)          the columns of a validation, the panel drawn if asked for; None without validation
     table()               the scores of the last validation as text; empty before the first
     told()                what else must be equal for a run to be resumed
@@ -182,13 +182,18 @@ class TrainingLoop:
         lr = float(self.schedule(self.step))
         self.network.train()
         self.network.reseed(mixed(self.seed, self.step))
-        self.network.zero_grad()
         self._buffers_before = {name: buffer.copy() for name, buffer in self.network.buffers.items()}
-        loss, parts = self.losses_of(batch)
         self.optimiser.lr = lr
-        self.optimiser.step()
+        loss, parts = self.learn(batch)
         self.step += 1
         return lr, loss, parts
+
+    def learn(self, batch: Any) -> tuple[float, dict[str, float]]:
+        """Update the network by a batch; returns its loss, and the loss's parts."""
+        self.network.zero_grad()
+        loss, parts = self.losses_of(batch)
+        self.optimiser.step()
+        return loss, parts
 
     def check_loss(self, value: float, batch: Any) -> None:
         """Raise MinisegnetError, with what may be the matter, for a loss that is NaN or infinite."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from minisegnet.numpy_ops.threads import side_by_side
 # lie in the cache; smaller pieces would have threads wait for the interpreter.
 PIECE = 2**18
 
-_scratch = threading.local()  # of each float type two arrays of PIECE elements
+_scratch = threading.local()  # of each float type three arrays
 
 
 class Optimiser:
@@ -53,18 +53,15 @@ class Optimiser:
         # How often each parameter was updated: one that was frozen for a while starts to count later.
         self.state |= {f"steps/{name}": np.zeros((), np.int64) for name in self.parameters}
 
-    def step(self) -> None:
-        """Update every trainable parameter by its gradient."""
+    def step(self, besides: Collection[str] = ()) -> None:
+        """Update every trainable parameter by its gradient, besides those named, which `update_part` has updated."""
         pieces: list[tuple] = []  # of all parameters that NumPy updates, which threads share
         for name, parameter in self.parameters.items():
-            if parameter.trainable:
-                steps = self.state[f"steps/{name}"]
-                steps += 1
-                w, state = parameter.data, [self.state[f"{state_name}/{name}"] for state_name in self.state_names]
-                for array in state:
-                    self._check_place(name, w, array)
+            if parameter.trainable and name not in besides:
+                steps = self.count(name)
+                w, state = parameter.data, self._state_of(name)
                 if kernels_compute(w):
-                    self.launch(w, parameter.grad, int(steps), *state)
+                    self.launch(w, parameter.grad, steps, *state)
                 else:
                     arrays = w, parameter.grad, *state
                     if not all(array.flags.c_contiguous for array in arrays):  # their rows would be copies
@@ -74,15 +71,45 @@ class Optimiser:
                         )
                     rows = [array.reshape(-1) for array in arrays]
                     for start in range(0, w.size, PIECE):
-                        pieces.append((int(steps), *(row[start : start + PIECE] for row in rows)))
+                        pieces.append((steps, *(row[start : start + PIECE] for row in rows)))
         side_by_side(self._update, pieces)
+
+    def count(self, name: str) -> int:
+        """Count one more update of a parameter, before `update_part` has its parts; returns which it is."""
+        steps = self.state[f"steps/{name}"]
+        steps += 1
+        return int(steps)
+
+    def update_part(self, name: str, part: Any, gradient: np.ndarray) -> None:
+        """Update a part of a parameter, its array's [part], by a gradient of that shape; its `grad` is not looked at.
+
+        So a whole parameter is updated without its gradient ever being kept: `count`, then every part once, with the
+        numbers of `step`. Only by NumPy.
+        """
+        steps = int(self.state[f"steps/{name}"])
+        arrays = [array[part] for array in (self.parameters[name].data, *self._state_of(name))]
+        rows = max(1, PIECE // max(1, arrays[0][:1].size))
+        arrays.insert(1, gradient)
+        pieces = [slice(start, start + rows) for start in range(0, len(gradient), rows)]
+        side_by_side(self._update, [(steps, *(array[piece] for array in arrays)) for piece in pieces])
+
+    def _state_of(self, name: str) -> list[np.ndarray]:
+        """What is remembered of a parameter, `state_names` in order."""
+        state = [self.state[f"{state_name}/{name}"] for state_name in self.state_names]
+        for array in state:
+            self._check_place(name, self.parameters[name].data, array)
+        return state
 
     def _update(self, steps: int, w: np.ndarray, gradient: np.ndarray, *state: np.ndarray) -> None:
         """Update a piece of a parameter, with scratch that the thread keeps for the next."""
         kept = vars(_scratch)
-        if w.dtype.char not in kept:
-            kept[w.dtype.char] = np.empty((2, PIECE), w.dtype)
-        self.update(w, gradient, steps, *state, *kept[w.dtype.char][:, : w.size])
+        if w.dtype.char not in kept or kept[w.dtype.char].shape[1] < w.size:
+            kept[w.dtype.char] = np.empty((3, max(w.size, PIECE)), w.dtype)
+        *scratch, copy = (array[: w.size].reshape(w.shape) for array in kept[w.dtype.char])
+        if not gradient.flags.c_contiguous:  # of transformed kernels, say: read once, not by every pass
+            np.copyto(copy, gradient)
+            gradient = copy
+        self.update(w, gradient, steps, *state, *scratch)
 
     def _check_place(self, name: str, w: Any, array: Any) -> None:
         if places.place_of(w) != places.place_of(array):
@@ -94,7 +121,7 @@ class Optimiser:
     def update(self, w: np.ndarray, gradient: np.ndarray, steps: int, *arrays: np.ndarray) -> None:
         """Change the weights w, and the state arrays, which come first in `arrays`; two scratch arrays follow.
 
-        All are pieces of the whole, (elements,): an update may not depend on a weight's neighbours.
+        All are pieces of the whole, of one shape: an update may not depend on a weight's neighbours.
         """
         raise NotImplementedError
 

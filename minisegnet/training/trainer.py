@@ -85,6 +85,15 @@ class Trainer(TrainingLoop):
         with Engine(self.graph, fused, self.workers) as self._engine, self.graph.accelerated(self._engine):
             yield
 
+    def learn(self, batch: Batch) -> tuple[float, dict[str, float]]:
+        engine = self._engine
+        if engine is None or engine.loss is None:
+            return super().learn(batch)
+        targets = targets_of(batch, self.graph.output_shape(batch.images.shape))
+        loss = engine.step(batch.images, *targets, optimiser=self.optimiser)
+        self.check_loss(loss, batch)
+        return loss, {}
+
     def losses_of(self, batch: Batch) -> tuple[float, dict[str, float]]:
         return (self._by_layers(batch) if self._engine is None else self._by_engine(self._engine, batch)), {}
 
@@ -101,11 +110,7 @@ class Trainer(TrainingLoop):
         return value
 
     def _by_engine(self, engine: Engine, batch: Batch) -> float:
-        """The same by the engine, in one go where it computes the loss as well."""
-        if engine.loss is not None:
-            value = engine.step(batch.images, *targets_of(batch, self.graph.output_shape(batch.images.shape)))
-            self.check_loss(value, batch)
-            return value
+        """The same by the engine, which does not compute this loss."""
         scores = engine.forward(batch.images)
         loss, cache = self.loss.forward(scores, *targets_of(batch, scores.shape))
         self.check_loss(float(loss), batch)

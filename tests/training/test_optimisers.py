@@ -224,3 +224,44 @@ def test_arrays_that_are_not_contiguous_are_refused():
     made["weight"].data = np.zeros((3, 4)).T
     with pytest.raises(OptionError, match="data and grad of weight must be contiguous"):
         SGD(made, lr=0.1).step()
+
+
+@pytest.mark.parametrize(("kind", "options"), CASES, ids=IDS)
+@pytest.mark.parametrize("piece", [optimisers.PIECE, 7])
+@pytest.mark.parametrize(
+    "parts", [[...], [slice(0, 3), slice(3, 4)], [(slice(None), slice(first, first + 2)) for first in (0, 2, 4)]]
+)
+def test_parts_are_updated_as_the_whole_is(kind, options, piece, parts, monkeypatch):
+    """Also by gradients that lie in another order, as those of transformed kernels do; to the bit."""
+    monkeypatch.setattr(optimisers, "PIECE", piece)
+    rng = np.random.default_rng(3)
+    found = []
+    start, gradients = rng.standard_normal((4, 5, 3, 3)), rng.standard_normal((3, 3, 3, 4, 5))
+    for whole in (True, False):
+        w = Parameter(start.shape)
+        w.data, w.grad = start.astype(np.float32), np.zeros_like(start, np.float32)
+        optimiser = kind({"w": w}, lr=0.1, **options)
+        for gradient in gradients.astype(np.float32).transpose(0, 3, 4, 1, 2):
+            if whole:
+                w.grad[...] = gradient
+                optimiser.step()
+                continue
+            optimiser.count("w")
+            for part in parts:
+                optimiser.update_part("w", part, gradient[part])
+        found.append([w.data, *optimiser.state.values()])
+        assert whole or not w.grad.any()
+    for one, other in zip(*found, strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
+def test_a_step_besides_what_was_updated_already():
+    made = parameters(np.random.default_rng(0))
+    for parameter in made.values():
+        parameter.grad[...] = 1
+    before = {name: parameter.data.copy() for name, parameter in made.items()}
+    optimiser = SGD(made, lr=0.1)
+    optimiser.step(["conv.weight"])
+    for name, parameter in made.items():
+        assert np.array_equal(parameter.data, before[name]) == (name == "conv.weight")
+        assert optimiser.state[f"steps/{name}"] == (name != "conv.weight")

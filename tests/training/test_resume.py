@@ -72,7 +72,7 @@ def interrupted_in(place, number, folder, monkeypatch):
     options = {"predict": tiny_run.predict, "loss": loss, "loader": loader}
     if place == "forward pass":
         step = Interrupting(Engine.step, number)
-        monkeypatch.setattr(Engine, "step", lambda engine, *batch: step(engine, *batch))
+        monkeypatch.setattr(Engine, "step", lambda engine, *batch, **options: step(engine, *batch, **options))
     elif place == "loading":
         loader.sample = Interrupting(loader.sample, number)
     elif place == "validation":
@@ -82,13 +82,15 @@ def interrupted_in(place, number, folder, monkeypatch):
     trainer = tiny_trainer(folder, graph, resume_hint="minisegnet train --resume here", **options)
     if place == "update":
         trainer.optimiser.step = Interrupting(trainer.optimiser.step, number)
+    elif place == "update of a weight":
+        trainer.optimiser.update_part = Interrupting(trainer.optimiser.update_part, number)
     return trainer
 
 
 @pytest.mark.parametrize(
     ("place", "number"),
-    [("forward pass", 1), ("forward pass", 13), ("update", 9), ("loading", 1), ("loading", 40), ("validation", 11),
-     ("saving", 8), ("saving", 9), ("saving", 10)],
+    [("forward pass", 1), ("forward pass", 13), ("update", 9), ("update of a weight", 9), ("loading", 1),
+     ("loading", 40), ("validation", 11), ("saving", 8), ("saving", 9), ("saving", 10)],
 )  # fmt: skip
 def test_interrupted_anywhere_saves_and_says_how_to_go_on(tmp_path, undisturbed, monkeypatch, capsys, place, number):
     trainer = interrupted_in(place, number, tmp_path / "run", monkeypatch)

@@ -74,6 +74,7 @@ def tiny_trainer(folder, graph=None, **options):
         "validation": RandomImages(4, seed=1),
         "predict": predict,
         "checkpoint_every": 3,
+        "workers": 1,  # whatever BLAS was given: every number of them has bits of its own
         "metadata": {"classes": ["dark", "light"]},
         "seed": 5,
         "progress": False,
