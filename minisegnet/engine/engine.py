@@ -18,7 +18,7 @@ from minisegnet.engine.worker import Worker
 from minisegnet.errors import BackendError, GraphError, OptionError, ShapeError
 from minisegnet.graph import Graph
 from minisegnet.layers import Conv2d, ConvTranspose2d, CrossEntropyLoss, Dropout
-from minisegnet.layers.base import Layer
+from minisegnet.layers.base import Layer, Parameter
 from minisegnet.memory import reserve, shared
 from minisegnet.nodes import check_count, one_or_several
 from minisegnet.passes import check_gradient, check_input
@@ -158,25 +158,27 @@ class Engine:
         self._key = None
         message = "step", key, self._draws(), loss.by_pixel
         if optimiser is None:
-            self._crew.run(message)
-        else:
-            self._learn(message, self._plans[key], optimiser)
+            self._crew.run((*message, False))
+        elif self._crew.count == 1 and has_ordinary_step(optimiser):
+            updates = Updates(optimiser, self._plans[key].given_whole)
+            self._clear_gradients(besides=updates.parameters)
+            with self._plans[key].worker.updating(updates):
+                self._crew.run((*message, False))
+            if np.isfinite(loss.value):
+                optimiser.step(updates.names)
+        else:  # a worker that dies would leave some parameters updated, and others not
+            self._clear_gradients(besides=self._plans[key].given_whole)
+            self._crew.run((*message, True))
+            if np.isfinite(loss.value):
+                optimiser.step()
         return loss.value
 
-    def _learn(self, message: tuple, plan: Plan, optimiser: Optimiser) -> None:
-        """Run a step's message, and update the parameters."""
-        at_once = plan.updated_at_once() if has_ordinary_step(optimiser) else []
-        updates = Updates(optimiser, at_once)
+    def _clear_gradients(self, besides: list[Parameter]) -> None:
+        """Set the gradients of all but some parameters to zero."""
+        those = {id(parameter) for parameter in besides}
         for parameter in self.graph.parameters.values():
-            if not updates.has(parameter):
+            if id(parameter) not in those:
                 parameter.grad.fill(0)
-        plan.worker.updates = updates if at_once else None
-        try:
-            self._crew.run(message)
-        finally:
-            plan.worker.updates = None
-        if plan.loss is not None and np.isfinite(plan.loss.value):
-            optimiser.step(updates.names) if at_once else optimiser.step()
 
     def predict(self, *inputs: np.ndarray) -> Any:
         """As `Graph.predict`: the output in evaluation mode."""
@@ -303,17 +305,18 @@ class Engine:
                 parameter.trainable = yes
 
     def _obey(self, message: tuple) -> None:
-        what, key, draws, *by_pixel = message
+        what, key, draws, *of_step = message
         plan = self._plan(key)
         for layer, draw in zip(self._dropouts(), draws, strict=True):
             layer.seed, layer.calls = draw
-        if plan.loss is not None and by_pixel:
-            (plan.loss.by_pixel,) = by_pixel
+        anew = False
+        if plan.loss is not None and of_step:
+            plan.loss.by_pixel, anew = of_step
         with rows_in_place():
             if what in ("forward", "step"):
                 plan.forward()
             if what in ("backward", "step"):
-                plan.backward()
+                plan.backward(anew)
 
 
 def has_ordinary_step(optimiser: Any) -> bool:

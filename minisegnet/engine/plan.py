@@ -31,6 +31,8 @@ class Plan:
 
     apart           whether each worker has images of its own, and `steps` are for these
     lasting         values that the caller fills and reads: in memory that all workers share
+    given_whole     parameters that the way back may update as soon as it has their gradients, or whose gradients it may
+                    write instead of adding to them
     buffers         the others, each with its place in time and memory
     shared_nbytes   bytes of memory that all workers must share
     own_nbytes      bytes for the buffers: shared too, unless the workers are apart
@@ -58,6 +60,7 @@ class Plan:
         for step in self.steps:
             if isinstance(finish := getattr(step, "finish", None), Finish):
                 finish.lazy = step.goes_back and worker.count == 1
+        self.given_whole = self._given_whole()
         self.buffers = self._buffers()
         self.own_nbytes = place([buffer for buffer, _, _ in self.buffers])
         self.trained: list[Parameter] = []
@@ -145,13 +148,11 @@ class Plan:
         if self.trained:
             worker.slots = Slots(self.trained, worker.number, worker.team, shared[start:])
 
-    def updated_at_once(self) -> list[Parameter]:
-        """The parameters that the way back can update as soon as it has their gradients, see `Step.gives_whole`."""
-        if self.worker.team > 1:  # which a worker that dies would leave half updated
-            return []
+    def _given_whole(self) -> list[Parameter]:
+        """The trained parameters whose gradients come whole, see `Step.gives_whole`, and from one node."""
         uses = Counter(id(p) for node in self.graph.layer_nodes() for p in node.layer.parameters.values())
         given = (step.gives_whole for step in self.steps if step.goes_back)
-        return [parameter for parameter in given if parameter is not None and uses[id(parameter)] == 1]
+        return [p for p in given if p is not None and p.trainable and uses[id(p)] == 1]
 
     def forward(self) -> None:
         """Run every step on this worker's share."""
@@ -166,11 +167,13 @@ class Plan:
                         value.complete()
             self.worker.wait()
 
-    def backward(self) -> None:
+    def backward(self, anew: bool = False) -> None:
         """Go back through every step that a gradient reaches; parameters' gradients are added to.
 
-        While `worker.updates` are there, they update parameters instead, unless the loss is NaN or infinite.
+        anew: those of the parameters `given_whole` are replaced, whatever they were. While `worker.updates` are there,
+        they update parameters instead, unless the loss is NaN or infinite.
         """
+        self.worker.anew = {id(parameter) for parameter in self.given_whole} if anew else ()
         if self.worker.slots is not None:
             self.worker.slots.begin()
         for back, step in enumerate(reversed(self.steps), len(self.steps)):
@@ -182,7 +185,7 @@ class Plan:
                 return
         if self.worker.slots is not None:
             self.worker.meet()
-            self.worker.slots.sum()
+            self.worker.slots.sum(self.worker.anew)
 
     def explain(self) -> str:
         """The plan as a table that can be read; see `engine.explain`."""

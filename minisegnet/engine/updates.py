@@ -31,23 +31,16 @@ class Updates:
     def __init__(self, optimiser: Optimiser, parameters: Iterable[Parameter]) -> None:
         wanted = {id(parameter) for parameter in parameters}
         self.optimiser = optimiser
-        self._names = {id(p): name for name, p in optimiser.parameters.items() if id(p) in wanted and p.trainable}
+        found = {name: parameter for name, parameter in optimiser.parameters.items() if id(parameter) in wanted}
+        self.names, self.parameters = list(found), list(found.values())  # those that the optimiser has
+        self._name = {id(parameter): name for name, parameter in found.items()}
         self._counted: set[str] = set()
-
-    @property
-    def names(self) -> list[str]:
-        """The optimiser's names for the parameters that are updated in this way."""
-        return list(self._names.values())
-
-    def has(self, parameter: Parameter) -> bool:
-        """Whether the parameter is updated in this way."""
-        return id(parameter) in self._names
 
     def take(self, parameter: Parameter, gradient: np.ndarray, part: Part = ...) -> bool:
         """Update the parameter, or a part of it, by its gradient; False if it is none of these."""
-        if not self.has(parameter):
+        name = self._name.get(id(parameter))
+        if name is None:
             return False
-        name = self._names[id(parameter)]
         if name not in self._counted:
             self.optimiser.count(name)
             self._counted.add(name)

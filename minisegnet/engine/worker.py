@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +57,11 @@ class Slots:
             np.copyto(slot, gradient)
             self.written[self.rank, number] = 1
 
-    def sum(self) -> None:
-        """Add this worker's share of all numbers, summed over the workers, to the parameters' gradients."""
+    def sum(self, anew: Container[int] = ()) -> None:
+        """Add this worker's share of all numbers, summed over the workers, to the parameters' gradients.
+
+        anew   the parameters, by identity, whose gradients it replaces instead, where they were given to `add`
+        """
         size = self.all.shape[1]
         start, stop = size * self.rank // self.count, size * (self.rank + 1) // self.count
         for parameter, place, number in self.place.values():
@@ -64,9 +69,12 @@ class Slots:
             if low >= high:
                 continue
             grad = parameter.grad.reshape(-1)[low - place.start : high - place.start]
+            replaces = id(parameter) in anew
             for rank in range(self.count):  # always in this order: the same bits each time
                 if self.written[rank, number]:
-                    grad += self.all[rank, low:high]
+                    part = self.all[rank, low:high]
+                    np.copyto(grad, part) if replaces else np.add(grad, part, out=grad)
+                    replaces = False
 
 
 class Worker:
@@ -88,6 +96,7 @@ class Worker:
         self.rank, self.count = (0, 1) if self.apart else (self.number, self.team)
         self.slots: Slots | None = None  # of gradients, where several workers add to them
         self.updates: Updates | None = None  # while parameters are updated as soon as their gradients are there
+        self.anew: Container[int] = ()  # parameters, by identity, whose gradients are written, not added to
         self.common_memory: np.ndarray | None = None  # uint8, once a plan has given it
         self._ones = np.ones(0, self.dtype)
         self._zeros = np.zeros(0, self.dtype)
@@ -120,14 +129,24 @@ class Worker:
         """Add this worker's part of a parameter's gradient."""
         if self.slots is not None:
             self.slots.add(parameter, gradient)
-        elif self.updates is None or not self.updates.take(parameter, gradient):
-            parameter.accumulate(gradient)
+        elif parameter.trainable:
+            self.add_own_gradient(parameter, ..., gradient)
 
     def add_own_gradient(self, parameter: Parameter, part: Part, gradient: np.ndarray) -> None:
         """Add to a part of a parameter's gradient, in which no other worker has a share."""
-        if self.updates is None or not self.updates.take(parameter, gradient, part):
-            there = parameter.grad[part]
-            np.add(there, gradient, out=there)
+        if self.updates is not None and self.updates.take(parameter, gradient, part):
+            return
+        there = parameter.grad[part]
+        np.copyto(there, gradient) if id(parameter) in self.anew else np.add(there, gradient, out=there)
+
+    @contextmanager
+    def updating(self, updates: Updates) -> Iterator[None]:
+        """Inside the block, let parameters be updated as soon as their gradients are there."""
+        self.updates = updates
+        try:
+            yield
+        finally:
+            self.updates = None
 
     def common(self, shape: tuple[int, ...]) -> np.ndarray:
         """An array that all workers see; the next one asked for takes its place."""
