@@ -174,10 +174,10 @@ class Engine:
         return loss.value
 
     def _clear_gradients(self, besides: list[Parameter]) -> None:
-        """Set the gradients of all but some parameters to zero."""
+        """Set the gradients of all trained parameters but some to zero; frozen ones' may never have been touched."""
         those = {id(parameter) for parameter in besides}
         for parameter in self.graph.parameters.values():
-            if id(parameter) not in those:
+            if parameter.trainable and id(parameter) not in those:
                 parameter.grad.fill(0)
 
     def predict(self, *inputs: np.ndarray) -> Any:

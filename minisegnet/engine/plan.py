@@ -171,7 +171,7 @@ class Plan:
         """Go back through every step that a gradient reaches; parameters' gradients are added to.
 
         anew: those of the parameters `given_whole` are replaced, whatever they were. While `worker.updates` are there,
-        they update parameters instead, unless the loss is NaN or infinite.
+        they get them instead, and drop them where the loss is NaN or infinite.
         """
         self.worker.anew = {id(parameter) for parameter in self.given_whole} if anew else ()
         if self.worker.slots is not None:
@@ -181,8 +181,8 @@ class Plan:
                 with self.worker.scratch.within(self._gaps[back]):
                     step.backward()
                 self.worker.wait()
-            if step is self.loss and self.worker.updates is not None and not np.isfinite(self.loss.value):
-                return
+            if step is self.loss and self.worker.updates is not None:
+                self.worker.updates.dropped = not np.isfinite(self.loss.value)
         if self.worker.slots is not None:
             self.worker.meet()
             self.worker.slots.sum(self.worker.anew)

@@ -35,12 +35,13 @@ class Updates:
         self.names, self.parameters = list(found), list(found.values())  # those that the optimiser has
         self._name = {id(parameter): name for name, parameter in found.items()}
         self._counted: set[str] = set()
+        self.dropped = False  # gradients come, and change nothing
 
     def take(self, parameter: Parameter, gradient: np.ndarray, part: Part = ...) -> bool:
         """Update the parameter, or a part of it, by its gradient; False if it is none of these."""
         name = self._name.get(id(parameter))
-        if name is None:
-            return False
+        if name is None or self.dropped:
+            return name is not None
         if name not in self._counted:
             self.optimiser.count(name)
             self._counted.add(name)

@@ -219,6 +219,32 @@ def test_a_loss_that_is_not_finite_changes_no_weight(fault, workers):
         np.testing.assert_array_equal(after[name], before[name], name)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_after_a_loss_that_is_not_finite_training_goes_on(workers):
+    shape, found = (2, 3, 8, 12), []
+    for fused in (True, False):
+        graph = models.unet(3, width=4, depth=2)
+        optimiser = SGD(graph.parameters, 0.1, momentum=0.9)
+        bias = graph.parameters["score.bias"].data
+        with Engine(graph, CrossEntropyLoss(), workers) as engine, np.errstate(all="ignore"):
+            for number, (images, labels) in enumerate(batches(graph, shape)):
+                right = bias.copy()
+                if number == 1:
+                    bias[0] = np.nan
+                if fused:
+                    engine.step(images, labels, optimiser=optimiser)
+                else:
+                    graph.zero_grad()
+                    engine.step(images, labels)
+                    if number != 1:
+                        optimiser.step()
+                if number == 1:
+                    bias[...] = right
+        found.append({**graph.arrays(), **optimiser.state})
+    for name, array in found[0].items():
+        assert np.isfinite(array).all() and array.tobytes() == found[1][name].tobytes(), name
+
+
 class Clipped(SGD):
     """Looks at all gradients before it updates anything."""
 
