@@ -24,9 +24,9 @@ class Within:
         plan.backward = self.noting(plan.backward, after="backward ends")
 
     def noting(self, run, before="", after=""):
-        def noted():
+        def noted(*given):
             self.times[before] = perf_counter()
-            run()
+            run(*given)
             self.times[after] = perf_counter()
 
         return noted
