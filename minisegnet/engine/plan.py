@@ -31,11 +31,11 @@ class Plan:
 
     apart           whether each worker has images of its own, and `steps` are for these
     lasting         values that the caller fills and reads: in memory that all workers share
-    given_whole     parameters that the way back may update as soon as it has their gradients, or whose gradients it may
-                    write instead of adding to them
     buffers         the others, each with its place in time and memory
     shared_nbytes   bytes of memory that all workers must share
     own_nbytes      bytes for the buffers: shared too, unless the workers are apart
+    given_whole     parameters that the way back may update as soon as it has their gradients, or whose gradients it may
+                    write instead of adding to them
     """
 
     def __init__(

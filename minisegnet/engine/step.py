@@ -53,8 +53,8 @@ class Step:
 
     @property
     def gives_whole(self) -> Parameter | None:
-        """The parameter that may be updated as soon as its gradient is given: which it is but once, or once for each
-        part, after the last reading of it."""
+        """The parameter that may be updated as soon as its gradient is there, if there is one: it is given once, or
+        once for each part, and the step does not read the parameter, or that part, afterwards."""
         return None
 
     @property

@@ -84,7 +84,7 @@ class Worker:
     apart          whether it has images, and memory, of its own: the plan is then one for these images alone, and only
                    sums join the workers. Otherwise all share every image by rows, and wait for one another
     rank, count    whose share of the plan's rows: as number and team, or of one where it works apart
-    scratch        small arrays that lie in this process's cache
+    scratch        working memory, of this process alone
     """
 
     def __init__(self, dtype: Any, crew: Crew | None = None, apart: bool = False) -> None:

@@ -33,7 +33,8 @@ class TrainingLoop:
     SCORE, SCORES         the score that picks best.npz, as (column, words), and the columns of validation.csv
     PARTS                 the columns that log.csv has behind its own: parts of the loss
     engaged()             a context in which the network computes as fast as it can, for the whole run
-    losses_of(batch)      the loss and its parts; adds the gradients to the network's. (Or all of `learn`.)
+    losses_of(batch)      the loss and its parts; adds the gradients to the network's
+    learn(batch)          only if it updates by a batch in another way: losses and update in one
     scores(draw)          the columns of a validation, the panel drawn if asked for; None without validation
     table()               the scores of the last validation as text; empty before the first
     told()                what else must be equal for a run to be resumed
