@@ -13,72 +13,99 @@ import numpy as np
 
 from minisegnet.engine.convolution_step import ConvolutionStep
 from minisegnet.engine.sharing import Band, share
-from minisegnet.engine.value import Planes, Value, give_parts, load_joined
+from minisegnet.engine.value import Value, give_parts, load_joined
 from minisegnet.shapes import Shape
 
 
 class ByChannels(ConvolutionStep):
     """The exchange between the workers; how channels are made is for the subclasses.
 
-    x, y, dx   the input, the output (later its gradient) and the input's gradient, seen by all workers until the next
-               such step: `whole` is the batch, `data` the rows that this worker shows and fetches
+    images   of the whole batch
+    first    which of them is the first that this worker has in its values
+    x, y     the input and the output of the whole batch, seen by all workers; a subclass may show them in another
+             form, such as transformed tiles, to those who read them
+    dy, dx   on the way back, with x: the gradients by the output and, where wanted, by the input
     """
 
     gives_in_turn = True
 
     def prepare(self) -> None:
-        worker, name, readers, output = self.worker, self.name, self.readers, self.output
+        worker, readers, output = self.worker, self.readers, self.output
         self.input = readers[0].value
-        of_input, of_output = self.shape(self.input, self.in_channels), self.shape(output, output.channels)
-        self.x, self.dx = (Planes(f"{name} {what}", of_input) for what in ("input", "input's gradient"))
-        self.y = Planes(f"{name} output", of_output)
+        self.images = worker.plans * output.shape[0]
+        self.first = worker.number * output.shape[0] if worker.apart else 0
         self.wanted = any(reader.value.wants_gradient for reader in readers)
         self.bands = share(output.shape[0], output.tile_rows, worker.rank, worker.count)
         self.bands_back = share(output.shape[0], self.input.tile_rows, worker.rank, worker.count)
 
     @property
     def common_nbytes(self) -> int:
-        return self.worker.plans * sum(prod(planes.stored) for planes in self._seen) * self.worker.dtype.itemsize
+        if self.worker.team == 1:
+            return 0
+        passes = self.shapes_forward, self.shapes_backward
+        return max(sum(map(prod, shapes)) for shapes in passes) * self.worker.dtype.itemsize
 
-    @property
-    def _seen(self) -> list[Planes]:
-        """What is seen by all."""
-        return [self.x, self.y, self.dx] if self.wanted else [self.x, self.y]
-
-    def _lie_where_all_see(self) -> None:
-        """Give x, y and dx their place, which other steps use too."""
+    def _seen_by_all(self, shapes: tuple[Shape, ...]) -> list[np.ndarray]:
+        """Arrays in memory common to all workers, where other steps have theirs; a single worker's own memory."""
+        if self.worker.team == 1:
+            return [self.worker.scratch.array(f"seen {n}", s, self.worker.dtype) for n, s in enumerate(shapes)]
         self.worker.meet()  # until nobody reads what the step before left there
-        memory = self.worker.common((self.common_nbytes // self.worker.dtype.itemsize,))
-        for planes in self._seen:
-            planes.lie_in(memory, self.worker)
-            memory = memory[planes.whole.size :]
+        memory = self.worker.common((sum(map(prod, shapes)),))
+        arrays = []
+        for shape in shapes:
+            arrays.append(memory[: prod(shape)].reshape(shape))
+            memory = memory[prod(shape) :]
+        return arrays
 
-    def _show_input(self) -> None:
-        m = self.input.m
+    def rows(self, band: Band, value: Value) -> tuple[int, int, int]:
+        """A band's image in the worker's values, and its first row and the one behind its last."""
+        return band.image, band.first * value.m, band.stop * value.m
+
+    def show_rows(self, x: np.ndarray) -> None:
+        """Write this worker's rows of the input."""
         for band in self.bands_back:
-            rows = load_joined(self.inputs, band.image, band.first * m, band.stop * m, self.worker.scratch)
-            self.show(self.x, self.input, band, rows)
+            rows = load_joined(self.inputs, *self.rows(band, self.input), self.input.tiles, self.worker.scratch)
+            self.write(x, self.input, band, rows)
+
+    def gradient(self, image: int, start: int, stop: int, tiles: int) -> np.ndarray:
+        """Rows of the gradient by the convolution's output; zero outside the image."""
+        rows = self.finish.gradient(image, start, stop, tiles)
+        return rows if self.finish.scale is None else rows * self.finish.scale.astype(rows.dtype)
 
     # --------------------------------------------------------------------------------------------- for the subclasses
 
-    def shape(self, value: Value, channels: int) -> Shape:
-        """In which shape the workers see a value of so many channels."""
+    @property
+    def shapes_forward(self) -> tuple[Shape, ...]:
+        """Of x as `make_output` reads it, and y."""
         raise NotImplementedError
 
-    def show(self, planes: Planes, value: Value, band: Band, rows: np.ndarray) -> None:
-        """Write a band's rows (count, m, T, C), stored as `value` is, where all see them."""
+    @property
+    def shapes_backward(self) -> tuple[Shape, ...]:
+        """Of x and dy as `make_gradients` reads them and, where it is wanted, dx."""
         raise NotImplementedError
 
-    def fetch(self, planes: Planes, value: Value, band: Band, rows: np.ndarray) -> None:
+    def write(self, whole: np.ndarray, value: Value, band: Band, rows: np.ndarray) -> None:
+        """Write a band's rows (count, m, T, C), stored as `value` is, into what all see of the whole batch."""
+        raise NotImplementedError
+
+    def fetch(self, whole: np.ndarray, value: Value, band: Band, rows: np.ndarray) -> None:
         """The opposite: fill the rows."""
         raise NotImplementedError
 
-    def make_output(self, scale: np.ndarray | None) -> None:
+    def show_data(self, x: np.ndarray) -> None:
+        """Write this worker's rows of x, as `make_output` reads it."""
+        raise NotImplementedError
+
+    def show_gradient(self, dy: np.ndarray) -> None:
+        """Write this worker's rows of dy, as `make_gradients` reads it."""
+        raise NotImplementedError
+
+    def make_output(self, x: np.ndarray, y: np.ndarray, scale: np.ndarray | None) -> None:
         """Own channels of y from all of x, times a factor for each channel of y."""
         raise NotImplementedError
 
-    def make_gradients(self) -> None:
-        """Own part of the weight's gradient if that is trained, own channels of dx if wanted, from all of x and y."""
+    def make_gradients(self, x: np.ndarray, dy: np.ndarray, dx: np.ndarray | None) -> None:
+        """Own part of the weight's gradient if that is trained, own channels of dx if wanted, from all of x and dy."""
         raise NotImplementedError
 
     def own(self, channels: int) -> slice:
@@ -89,37 +116,35 @@ class ByChannels(ConvolutionStep):
     # ------------------------------------------------------------------------------------------- forward and backward
 
     def forward(self) -> None:
-        m, finish = self.output.m, self.finish
+        finish = self.finish
         finish.begin()
-        self._lie_where_all_see()
-        self._show_input()
+        x, y = self._seen_by_all(self.shapes_forward)
+        self.show_data(x)
         self.worker.meet()
-        self.make_output(finish.scale)
+        self.make_output(x, y, finish.scale)
         self.worker.meet()
         for band in self.bands:
-            there = finish.before.data[band.image, band.first * m : band.stop * m]
-            self.fetch(self.y, self.output, band, there)
-            finish.rows(band.image, band.first * m, there)
+            image, start, stop = self.rows(band, self.output)
+            there = finish.before.data[image, start:stop]
+            self.fetch(y, self.output, band, there)
+            finish.rows(image, start, there)
         finish.end()
 
     def backward(self) -> None:
         self.finish.begin_backward()
-        self._lie_where_all_see()
+        x, dy, *others = self._seen_by_all(self.shapes_backward)
         if self.weight.trainable:
-            self._show_input()
-        m = self.output.m
-        for band in self.bands:
-            rows = self.finish.gradient(band.image, band.first * m, band.stop * m, self.output.tiles)
-            if self.finish.scale is not None:
-                rows = rows * self.finish.scale.astype(rows.dtype)
-            self.show(self.y, self.output, band, rows)
+            self.show_rows(x)
+        self.show_gradient(dy)
         self.worker.meet()
-        self.make_gradients()
-        if not self.wanted:
+        dx = others[0] if self.wanted else None
+        self.make_gradients(x, dy, dx)
+        if dx is None:
             return
         self.worker.meet()
         for band in self.bands_back:
-            shape = (band.height * m, *self.input.stored[2:4], self.in_channels)
+            image, start, stop = self.rows(band, self.input)
+            shape = (stop - start, *self.input.stored[2:4], self.in_channels)
             rows = self.worker.scratch.array("rows", shape, self.worker.dtype)
-            self.fetch(self.dx, self.input, band, rows)
-            give_parts(self.readers, band.image, band.first * self.input.m, rows, self.worker.scratch)
+            self.fetch(dx, self.input, band, rows)
+            give_parts(self.readers, image, start, rows, self.worker.scratch)

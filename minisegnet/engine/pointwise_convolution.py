@@ -50,7 +50,8 @@ class ProductConvolution(ConvolutionStep):
         self.finish.begin()
         matrix = np.ascontiguousarray(self.matrix())
         for band in pieces(self.bands, self.rows_at_once):
-            rows = load_joined(self.inputs, band.image, band.first * self.m, band.stop * self.m, self.worker.scratch)
+            start, stop = band.first * self.m, band.stop * self.m
+            rows = load_joined(self.inputs, band.image, start, stop, self.tiles, self.worker.scratch)
             shape = (*rows.shape[:3], self.becomes)
             products = self.worker.scratch.array("products", shape, rows.dtype)
             multiply(flat(rows), matrix, flat(products))
@@ -67,7 +68,7 @@ class ProductConvolution(ConvolutionStep):
             start, stop = band.first * self.m, band.stop * self.m
             d = self.gradient(band)
             if self.weight.trainable:
-                rows = load_joined(self.inputs, band.image, start, stop, self.worker.scratch)
+                rows = load_joined(self.inputs, band.image, start, stop, self.tiles, self.worker.scratch)
                 of_matrix += flat(rows).T @ flat(d)
             if wanted:
                 give_product(self.readers, band.image, slice(start, stop), flat(d), transposed, self.worker.scratch)

@@ -49,8 +49,8 @@ class ScoringCrossEntropy(CrossEntropy):
 
     def _pixels_read(self, band: Band) -> np.ndarray:
         """What is scored, (pixels, C)."""
-        m = self.input.m
-        return flat(load_joined(self.inputs, band.image, band.first * m, band.stop * m, self.worker.scratch))
+        start, stop = band.first * self.input.m, band.stop * self.input.m
+        return flat(load_joined(self.inputs, band.image, start, stop, self.input.tiles, self.worker.scratch))
 
     def _scores(self, band: Band) -> np.ndarray:
         for value in self.inputs:

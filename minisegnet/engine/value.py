@@ -159,15 +159,15 @@ def load(stored: np.ndarray, image: int, start: int, stop: int, tiles: int, scra
     return rows
 
 
-def load_joined(values: list[Value], image: int, start: int, stop: int, scratch: Scratch) -> np.ndarray:
-    """Rows start to stop of one image of values joined along their channels; a view where there is one value."""
+def load_joined(values: list[Value], image: int, start: int, stop: int, tiles: int, scratch: Scratch) -> np.ndarray:
+    """As `load`, of values joined along their channels; a view where it can be and there is one value."""
     if len(values) == 1:
-        return values[0].data[image, start:stop]
-    shape = (stop - start, values[0].m, values[0].tiles, sum(value.channels for value in values))
-    rows = scratch.array("rows", shape, values[0].data.dtype)
+        return load(values[0].data, image, start, stop, tiles, scratch)
+    shape = (stop - start, values[0].m, tiles, sum(value.channels for value in values))
+    rows = scratch.array("joined rows", shape, values[0].data.dtype)
     done = 0
     for value in values:
-        rows[..., done : done + value.channels] = value.data[image, start:stop]
+        rows[..., done : done + value.channels] = load(value.data, image, start, stop, tiles, scratch)
         done += value.channels
     return rows
 

@@ -114,9 +114,12 @@ def test_channels_by_worker(build, images, workers, size, many_weights):
     assert_agrees(graph, shape, workers=workers)
 
 
-def test_few_pixels_at_once(monkeypatch, many_weights):
+@pytest.mark.parametrize("small_products", [False, True])
+def test_few_pixels_and_few_kernels_at_once(small_products, monkeypatch, many_weights):
+    monkeypatch.setattr("minisegnet.engine.large_kernels.has_small_products", lambda: small_products)
     monkeypatch.setattr("minisegnet.engine.large_kernels.PIXELS", 20)
     monkeypatch.setattr("minisegnet.engine.large_kernels.KERNELS", (2, 3))
+    monkeypatch.setattr("minisegnet.engine.large_kernels.FEW_KERNELS", 4)
     for layer in (Conv2d(5, 7, 7, padding=3), ConvTranspose2d(5, 7, 7)):
         assert_agrees(network(layer), (3, 3, 9, 7), workers=2)
 

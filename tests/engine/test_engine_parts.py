@@ -10,7 +10,7 @@ import pytest
 from minisegnet.engine import blas, products, winograd
 from minisegnet.engine.layout import clear_margin, store, stored_shape, tap, unstore
 from minisegnet.engine.memory_plan import ALIGNMENT, Buffer, place
-from minisegnet.engine.products import multiply, multiply_long
+from minisegnet.engine.products import multiply, multiply_long, multiply_wide
 from minisegnet.engine.rows_in_place import VALUES, rows_in_place
 from minisegnet.engine.scratch import Scratch
 from minisegnet.engine.sharing import blocks, pieces, share
@@ -108,6 +108,22 @@ def test_multiply_long_sums_up_parts(monkeypatch, small, M, K, N):
     np.testing.assert_allclose(multiply_long(A, B), A @ B, rtol=1e-12, atol=1e-11)
     if not small:
         assert np.array_equal(multiply_long(A, B), A @ B)  # the same bits: in one piece
+
+
+@both_blas
+@pytest.mark.parametrize(
+    "M, K, N",
+    [(32, 49, 2048), (32, 49, 2100), (5, 196, 1000), (32, 49, 255), (32, 250, 130), (300, 60, 640), (7, 0, 300)],
+)
+def test_multiply_wide_makes_some_columns_at_a_time(monkeypatch, small, M, K, N):
+    monkeypatch.setattr(products, "has_small_products", lambda: small)
+    if not small:
+        monkeypatch.delattr(products, "_cut")
+    rng = np.random.default_rng(N)
+    A, B = rng.standard_normal((K, M + 1))[:, 1:].T, rng.standard_normal((K, N))
+    out = np.full((M, N + 3), np.nan)[:, :N]  # rows that do not touch
+    multiply_wide(A, B, out)
+    np.testing.assert_allclose(out, A @ B, rtol=1e-12, atol=1e-11)
 
 
 @pytest.mark.parametrize("m, H, W", [(4, 8, 8), (4, 7, 9), (2, 5, 3), (1, 4, 6), (4, 1, 1), (6, 13, 2)])
