@@ -1,5 +1,6 @@
 """What the tests share: the backend that each runs on, how close is close, and the marker for PyTorch's."""
 
+import gc
 import importlib.util
 import signal
 from contextlib import nullcontext, suppress
@@ -11,6 +12,7 @@ import minisegnet
 from minisegnet import emulator, functional
 from minisegnet.cuda import arrays
 from minisegnet.errors import MinisegnetError
+from minisegnet.memory import keep_freed_memory
 
 pytest_plugins = ["executed_cases"]
 
@@ -24,6 +26,13 @@ with suppress(MinisegnetError):
 FLOAT32_BOUND = 1e-5
 
 _kernels_compute = False
+
+
+def pytest_collection_finish(session):
+    """Take a seventh off the tests' time: keep what arrays leave free, and never look through the tests for garbage."""
+    keep_freed_memory()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(params=BACKENDS)
