@@ -123,6 +123,16 @@ def labels(operation: str, logits: Any, labels: Any, ignore_index: int | None) -
         )
 
 
+def cross_entropy(
+    logits: Any, labels_given: Any, class_weight: Any, ignore_index: int | None, pixel_weight: Any
+) -> None:
+    """What `functional.softmax_cross_entropy_forward` takes."""
+    floats(("class_weight", "pixel_weight"), logits=logits, class_weight=class_weight, pixel_weight=pixel_weight)
+    labels("softmax_cross_entropy", logits, labels_given, ignore_index)
+    per_channel(logits.shape[1], class_weight=class_weight)
+    same_shape("labels", labels_given, pixel_weight=pixel_weight)
+
+
 def indices(x: Any, indices: Any, output: tuple) -> None:
     """Unpooling indices of x's shape, inside the plane and distinct in each (not looked at on a device)."""
     integers("indices", indices)

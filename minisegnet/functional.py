@@ -517,12 +517,7 @@ def softmax_cross_entropy_forward(
     the loss is then NaN, and `check_labels` tells).
     Source: Long et al. 2015, section 3; weights: Ronneberger et al. 2015, equation 1.
     """
-    checks.floats(
-        ("class_weight", "pixel_weight"), logits=logits, class_weight=class_weight, pixel_weight=pixel_weight
-    )
-    checks.labels("softmax_cross_entropy", logits, labels, ignore_index)
-    checks.per_channel(logits.shape[1], class_weight=class_weight)
-    checks.same_shape("labels", labels, pixel_weight=pixel_weight)
+    checks.cross_entropy(logits, labels, class_weight, ignore_index, pixel_weight)
     output = labels.shape if checks.reduction(reduction) == "none" else ()
     options = {
         "class_weight": class_weight,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from copy import deepcopy
 from operator import index
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from minisegnet.errors import GraphError, OptionError, ShapeError
 from minisegnet.layers.base import Layer, Parameter, copies, fill
 from minisegnet.layers.dropout import Dropout
 from minisegnet.nodes import Handle, Node, check_count, check_layer, check_reads, located, one_or_several, output_size
-from minisegnet.passes import Pass, Step, computing_on
+from minisegnet.passes import Pass, Step, computing_on, results
 from minisegnet.shapes import Shape, images
 
 if TYPE_CHECKING:
@@ -374,16 +375,28 @@ class Graph:
     # -------------------------------------------------------------------------------------------------- showing
 
     def shapes(self, *input_shapes: Shape) -> dict[str, Shape]:
-        """Shape of every node's (first) output for inputs of these shapes, without computing anything."""
+        """Shape of every node's (first) output for inputs of these shapes.
+
+        Nothing is computed, but by a layer that has no `output_shape`: a copy of it is run on zeros.
+        """
         check_count(self.name, "input shapes", len(input_shapes), self.inputs)
         shapes = {node.name: tuple(shape) for node, shape in zip(self.inputs, input_shapes, strict=True)}
         for node in self.inputs:
             self.check_input(node, shapes[node.name])
         for node in self.layer_nodes():
             with located(self.name, node):
-                given = [shapes[handle.node.name] for handle in node.inputs]
-                shapes[node.name] = node.layer.output_shape(*given, **output_size(node, shapes))
+                shapes[node.name] = self._output_shape(node, shapes)
         return {name: shapes[name] for name in self.nodes}
+
+    def _output_shape(self, node: Node, shapes: dict[str, Shape]) -> Shape:
+        layer, size = node.layer, output_size(node, shapes)
+        if getattr(layer.output_shape, "__func__", None) is not Layer.output_shape:
+            return layer.output_shape(*(shapes[handle.node.name] for handle in node.inputs), **size)
+        dtype = self.dtype or np.dtype(np.float32)
+        zeros = (np.zeros(shapes[h.node.name], np.int64 if h.position else dtype) for h in node.inputs)
+        with computing_on(self.device), np.errstate(all="ignore"):
+            arrays, _ = results(node, deepcopy(layer).forward(*map(self.placed, zeros), **size), dtype)
+        return arrays[0].shape
 
     def output_shape(self, *input_shapes: Shape) -> Any:
         """Shape of the output for inputs of these shapes, or a tuple of shapes where there are several outputs."""

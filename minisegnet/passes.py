@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,7 @@ class Pass:
 
     values      the outputs of each node, as long as a node ahead reads them
     shapes      the shape of each node's (first) output
+    dtype       the float type of them all
     caches      what each layer needs on the way back
     gradients   on the way back: the sum of what the nodes gone through give to each node's (first) output
     """
@@ -67,6 +68,7 @@ class Pass:
         for node, x in zip(self.inputs, inputs, strict=True):
             check_input(graph, node, x)
             self.values[node.name], self.shapes[node.name] = (x,), x.shape
+        self.dtype = graph.dtype or inputs[0].dtype  # of the parameters; a graph may have none
 
     # -------------------------------------------------------------------------------------------------- forward
 
@@ -95,8 +97,8 @@ class Pass:
     def forward_node(self, node: Node) -> None:
         with located(self.name, node), computing_on(self.device):
             inputs = [self.values[handle.node.name][handle.position] for handle in node.inputs]
-            output, self.caches[node.name] = node.layer.forward(*inputs, **output_size(node, self.shapes))
-            self.values[node.name] = output if isinstance(output, tuple) else (output,)
+            answer = node.layer.forward(*inputs, **output_size(node, self.shapes))
+            self.values[node.name], self.caches[node.name] = results(node, answer, self.dtype)
             self.shapes[node.name] = self.values[node.name][0].shape
 
     def answer(self) -> Any:
@@ -114,7 +116,7 @@ class Pass:
 
         to_inputs   False: only as far back as there are parameters to train; returns None
         """
-        wanted = None if to_inputs else self.nodes_with_training_behind()
+        wanted = None if to_inputs else nodes_with_training_behind(self.nodes)
         for node in self.nodes_back(dy):
             if wanted is not None and node.name not in wanted:
                 del self.gradients[node.name]
@@ -122,15 +124,6 @@ class Pass:
                 self.backward_node(node)
         gradients = [self.gradients.pop(node.name, None) for node in self.inputs]
         return one_or_several(gradients) if to_inputs else None
-
-    def nodes_with_training_behind(self) -> set[str]:
-        """The nodes that have a trainable parameter, or read a value that depends on one."""
-        found: set[str] = set()
-        for node in self.nodes:
-            own = any(parameter.trainable for parameter in node.layer.parameters.values())
-            if own or any(handle.node.name in found for handle in node.inputs):
-                found.add(node.name)
-        return found
 
     def backward_steps(self, dy: Any) -> Iterator[Step]:
         """The same, showing each node's gradients; those of its parameters apart from what was there before."""
@@ -154,8 +147,9 @@ class Pass:
         check_count(self.name, "gradients, one for each output,", len(dys), self.outputs)
         for node, gradient in zip(self.outputs, dys, strict=True):
             if gradient is not None:
-                check_gradient(gradient, self.shapes[node.name], f"{self.name}: dy of output {node.name!r}")
-                self.gradients[node.name] = gradient
+                what = f"{self.name}: dy of output {node.name!r}"
+                check_gradient(gradient, self.shapes[node.name], self.dtype, what)
+                self.add_gradient(node.name, gradient)
         for node in reversed(self.nodes):
             if node.name in self.gradients:
                 yield node
@@ -164,25 +158,59 @@ class Pass:
         """Turn the gradient by a node's output, not needed after, into those by its inputs; return both."""
         with located(self.name, node), computing_on(self.device):
             dy = self.gradients.pop(node.name)
-            dxs = per_input(node, node.layer.backward(dy, self.caches[node.name]))
+            dxs = gradients(node, node.layer.backward(dy, self.caches[node.name]), self.shapes, self.dtype)
             for handle, dx in zip(node.inputs, dxs, strict=True):
-                if dx is None:
-                    continue
-                name = handle.node.name
-                check_gradient(dx, self.shapes[name], f"the gradient that backward returns by {name!r}")
-                # Not in place: a layer may hand on the very array it was given, or one array to two inputs.
-                self.gradients[name] = added(self.gradients[name], dx) if name in self.gradients else dx
+                if dx is not None:
+                    self.add_gradient(handle.node.name, dx)
             return dy, dxs
 
+    def add_gradient(self, name: str, gradient: np.ndarray) -> None:
+        """Add to the gradient by a node's output."""
+        # Not in place: a layer may hand on the very array it was given, or one array to two inputs.
+        self.gradients[name] = added(self.gradients[name], gradient) if name in self.gradients else gradient
 
-def per_input(node: Node, gradients: Any) -> tuple:
-    """A gradient or None for each of a node's inputs; a layer may leave out those by indices."""
-    given = tuple(gradients) if isinstance(gradients, tuple | list) else (gradients,)
-    if len(given) == len(node.inputs):
-        return tuple(None if handle.position else dx for handle, dx in zip(node.inputs, given, strict=True))
+
+def nodes_with_training_behind(nodes: Sequence[Node], also: Iterable[str] = ()) -> set[str]:
+    """The nodes that have a trainable parameter, or read a value that depends on one, or on those named in `also`."""
+    found = set(also)
+    for node in nodes:
+        own = any(parameter.trainable for parameter in node.layer.parameters.values())
+        if own or any(handle.node.name in found for handle in node.inputs):
+            found.add(node.name)
+    return found
+
+
+def results(node: Node, answer: Any, dtype: np.dtype) -> tuple[tuple, Any]:
+    """The arrays that a node's layer makes, and its cache, out of what forward returned.
+
+    Raises GraphError, DtypeError for an answer that is not as `Layer` says.
+    """
+    if not isinstance(answer, tuple) or len(answer) != 2:
+        given = f"a tuple of {len(answer)}" if isinstance(answer, tuple) else type(answer).__name__
+        raise GraphError(f"forward must return two things, the output and a cache for backward; got {given}")
+    output, cache = answer
+    arrays = output if isinstance(output, tuple) else (output,)
+    if len(arrays) != node.layer.outputs:
+        raise GraphError(f"forward must return {node.layer.outputs} arrays, as `outputs` says; got {len(arrays)}")
+    check_floats(arrays[0], dtype, "the output that forward returns")
+    return arrays, cache
+
+
+def gradients(node: Node, answer: Any, shapes: Mapping[str, Shape], dtype: np.dtype) -> tuple:
+    """A gradient or None for each of a node's inputs, out of what backward returned; those by indices may be left out.
+
+    Raises GraphError, ShapeError, DtypeError for an answer that is not as `Layer` says.
+    """
+    given = tuple(answer) if isinstance(answer, tuple | list) else (answer,)
     floats = [handle for handle in node.inputs if handle.position == 0]
+    if len(given) == len(node.inputs):
+        given = tuple(dx for handle, dx in zip(node.inputs, given, strict=True) if handle.position == 0)
     if len(given) != len(floats):
         raise GraphError(f"backward must return a gradient for each input, {len(floats)} in all; got {len(given)}")
+    for handle, dx in zip(floats, given, strict=True):
+        if dx is not None:
+            name = handle.node.name
+            check_gradient(dx, shapes[name], dtype, f"the gradient that backward returns by {name!r}")
     rest = iter(given)
     return tuple(None if handle.position else next(rest) for handle in node.inputs)
 
@@ -206,7 +234,16 @@ def check_input(graph: Graph, node: Node, x: Any) -> None:
     graph.check_input(node, x.shape)
 
 
-def check_gradient(gradient: Any, shape: Shape, what: str) -> None:
-    """An array of the shape of the value it belongs to."""
+def check_gradient(gradient: Any, shape: Shape, dtype: np.dtype, what: str) -> None:
+    """An array of the shape and the float type of the value it belongs to."""
     if np.shape(gradient) != shape:
         raise ShapeError(f"{what} must have its shape {shape}; got {np.shape(gradient)}")
+    check_floats(gradient, dtype, what)
+
+
+def check_floats(array: Any, dtype: np.dtype, what: str) -> None:
+    """An array, or a single number, of the network's float type."""
+    if not is_array(array) and not isinstance(array, np.generic):
+        raise DtypeError(f"{what} must be a NumPy array; got {type(array).__name__}")
+    if array.dtype != dtype:
+        raise DtypeError(f"{what} must be {dtype}, as the network is; got {array.dtype}; use .astype('{dtype}')")

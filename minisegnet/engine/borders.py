@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,10 @@ from minisegnet.engine.sharing import share
 from minisegnet.engine.step import Step
 from minisegnet.engine.value import Planes, Reader, Value
 from minisegnet.engine.worker import Worker
+from minisegnet.errors import ShapeError
 from minisegnet.nodes import Node, located
+from minisegnet.passes import gradients, results
+from minisegnet.shapes import Shape
 
 
 class Entry(Step):
@@ -75,18 +79,29 @@ class Exit(Step):
 class Ordinary(Step):
     """A node that the engine has no form of its own for: its layer, on the whole batch, run by the first worker.
 
+    graph     the name of the graph, for errors, which are those of the graph's own passes
     sources   for each input of the node either the readers whose values, joined along the channels, are the input, or
               the step and place of an array that no gradient belongs to (a pooling's indices)
+    shapes    of all nodes' values
+    size      the layer's option output_size, if it has one
     """
 
     algorithm = "ordinary operation"
 
     def __init__(
-        self, worker: Worker, node: Node, sources: list[list[Reader] | tuple[Ordinary, int]], output: Value, size: dict
+        self,
+        worker: Worker,
+        graph: str,
+        node: Node,
+        sources: list[list[Reader] | tuple[Ordinary, int]],
+        output: Value,
+        shapes: Mapping[str, Shape],
+        size: dict,
     ) -> None:
         readers = [reader for source in sources if isinstance(source, list) for reader in source]
         super().__init__(worker, node.name, readers)
-        self.node, self.sources, self.output, self.size = node, sources, output, size
+        self.graph, self.node, self.sources, self.output = graph, node, sources, output
+        self.shapes, self.size = shapes, size
         self.results: tuple[Any, ...] = ()
         self.cache: Any = None
 
@@ -97,43 +112,53 @@ class Ordinary(Step):
     def forward(self) -> None:
         self.worker.wait()
         if self.worker.leads:
-            with located("the engine", self.node):
+            with located(self.graph, self.node):
                 inputs = [
                     joined([r.value for r in source]) if isinstance(source, list) else source[0].results[source[1]]
                     for source in self.sources
                 ]
-                output, self.cache = self.node.layer.forward(*inputs, **self.size)
-            self.results = output if isinstance(output, tuple) else (output,)
+                answer = self.node.layer.forward(*inputs, **self.size)
+                self.results, self.cache = results(self.node, answer, self.worker.dtype)
+                self._check_shape(self.results[0].shape)
             spread(self.results[0].reshape(self.output.shape), self.output.data, self.output)
         self.worker.wait()
+
+    def _check_shape(self, given: Shape) -> None:
+        """What layers of the graph's own passes may return, the engine has laid out memory for."""
+        if given != self.output.given:
+            raise ShapeError(
+                f"forward returns an array of shape {given}, and output_shape said {self.output.given}; mend the one "
+                "that is wrong"
+            )
 
     def backward(self) -> None:
         self.worker.wait()
         if self.worker.leads:
             dy = np.empty(self.output.shape, self.worker.dtype)
             collect(self.output.gradient, self.output, dy)
-            with located("the engine", self.node):
-                given = self.node.layer.backward(dy.reshape(self.output.given), self.cache)
-            given = given if isinstance(given, tuple | list) else (given,)
-            lists = [source for source in self.sources if isinstance(source, list)]
-            if len(given) == len(self.sources):
-                given = [dx for dx, source in zip(given, self.sources, strict=True) if isinstance(source, list)]
-            for readers, dx in zip(lists, given, strict=True):
+            with located(self.graph, self.node):
+                answer = self.node.layer.backward(dy.reshape(self.output.given), self.cache)
+                dxs = gradients(self.node, answer, self.shapes, self.worker.dtype)
+            for source, dx in zip(self.sources, dxs, strict=True):
                 done = 0
-                for reader in readers:
+                for reader in source if isinstance(source, list) else ():
                     more = done + reader.value.channels
-                    if dx is not None and reader.value.wants_gradient:
-                        self._give(reader, dx[:, done:more].reshape(reader.value.shape))
+                    if reader.value.wants_gradient:
+                        self._give(reader, None if dx is None else dx[:, done:more].reshape(reader.value.shape))
                     done = more
         self.worker.wait()
         self.cache = None
 
-    def _give(self, reader: Reader, dx: np.ndarray) -> None:
+    def _give(self, reader: Reader, dx: np.ndarray | None) -> None:
+        """Hand a gradient on; None is one of zeros."""
         value = reader.value
         for image in range(value.shape[0]):
             for first in range(0, value.stored[1], value.m):
                 with reader.filling(image, first, first + value.m, self.worker.scratch) as rows:
-                    store(dx[image], rows, first)
+                    if dx is None:
+                        rows.fill(0)
+                    else:
+                        store(dx[image], rows, first)
 
 
 def joined(values: list[Value]) -> np.ndarray:

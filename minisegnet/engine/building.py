@@ -18,6 +18,7 @@ from minisegnet.graph import Graph
 from minisegnet.layers import CrossEntropyLoss
 from minisegnet.layers.base import Layer
 from minisegnet.nodes import Handle, Node
+from minisegnet.passes import nodes_with_training_behind
 from minisegnet.shapes import Shape
 
 
@@ -46,27 +47,21 @@ class Builder:
         to_inputs: bool,
         algorithms: Mapping[str, str],
     ) -> None:
-        self.worker, self.graph, self.loss, self.to_inputs = worker, graph, loss, to_inputs
+        self.worker, self.graph, self.loss = worker, graph, loss
         self.backward, self.algorithms = backward, algorithms
         self.m = 4  # columns that a row of tiles is stored as
         self.shapes = graph.shapes(*input_shapes)
         self.built = Built()
         self.values: dict[tuple[str, int], list[Value]] = {}  # of each handle: joined along the channels
+        self.stored: dict[Planes, Value] = {}  # inputs stored the engine's way, once somebody reads them so
         self.plain: dict[str, Ordinary] = {}  # nodes whose further results are arrays in one worker's hands
         self.done: set[str] = set()
         self.readers: dict[str, list[Node]] = {}
         for node in graph.layer_nodes():
             for handle in node.inputs:
                 self.readers.setdefault(handle.node.name, []).append(node)
-        self.trained = self._nodes_with_training_behind() if backward else set()
-
-    def _nodes_with_training_behind(self) -> set[str]:
-        found = {node.name for node in self.graph.inputs} if self.to_inputs else set()
-        for node in self.graph.layer_nodes():
-            own = any(parameter.trainable for parameter in node.layer.parameters.values())
-            if own or any(handle.node.name in found for handle in node.inputs):
-                found.add(node.name)
-        return found
+        inputs = [node.name for node in graph.inputs] if to_inputs else []
+        self.trained = nodes_with_training_behind(graph.layer_nodes(), inputs) if backward else set()
 
     def build(self) -> Built:
         for node in self.graph.inputs:
@@ -126,16 +121,16 @@ class Builder:
     # -------------------------------------------------------------------------------------------------- values
 
     def entered(self, planes: Planes, wants_gradient: bool = False) -> Value:
-        """An input stored the engine's way."""
-        value = Value(f"{planes.name} stored", planes.given, self.m, wants_gradient)
-        self.built.steps.append(Entry(self.worker, planes.name, planes, value))
-        return value
+        """An input stored the engine's way, by a step that is added for the first who asks."""
+        if planes not in self.stored:
+            self.stored[planes] = Value(f"{planes.name} stored", planes.given, self.m, wants_gradient)
+            self.built.steps.append(Entry(self.worker, planes.name, planes, self.stored[planes]))
+        return self.stored[planes]
 
     def parts(self, handle: Handle) -> list[Value]:
         """The values that a handle's is joined of, all stored the engine's way."""
-        key = (handle.node.name, handle.position)
-        self.values[key] = [self.entered(v) if isinstance(v, Planes) else v for v in self.values[key]]
-        return self.values[key]
+        values = self.values[handle.node.name, handle.position]
+        return [self.entered(value) if isinstance(value, Planes) else value for value in values]
 
     def whole(self, handle: Handle) -> Value:
         """A handle's value in one piece."""
@@ -176,6 +171,6 @@ class Builder:
             else:
                 sources.append([Reader(value) for value in self.values[handle.node.name, 0]])
         size = {} if node.size_of is None else {"output_size": self.shapes[node.size_of.node.name][2:]}
-        step = Ordinary(self.worker, node, sources, self.new(node), size)
+        step = Ordinary(self.worker, self.graph.name, node, sources, self.new(node), self.shapes, size)
         self.plain[node.name] = step
         self.built.steps.append(step)

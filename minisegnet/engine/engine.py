@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from minisegnet import layers
 from minisegnet.backends import backend_in_force, pretend_replaced, replaced_operations
 from minisegnet.engine.blas import blas_threads
 from minisegnet.engine.crew import Crew
@@ -31,8 +32,19 @@ if TYPE_CHECKING:
 # every system lets one ask for more than it has.
 ARENAS = (2**40, 2**36, 2**34, 2**33, 2**32)
 PAGE = 4096
+# The layers whose options the engine looks at, and what counts as one: no arrays, and nothing made of them.
+OWN = {getattr(layers, name) for name in layers.__all__}
+OPTION = (bool, int, float, str, tuple, np.generic, type(None))
 # Plans kept: for training, for the last sizes predicted.
 PLANS = 4
+
+
+class Settings(NamedTuple):
+    """What may be changed of a layer at any time, and other processes must be told."""
+
+    training: bool
+    trainable: tuple[bool, ...]  # by parameter
+    options: tuple[tuple[str, Any], ...]  # by name, of a layer of ours: others are run by the first worker
 
 
 class Key(NamedTuple):
@@ -41,7 +53,7 @@ class Key(NamedTuple):
     shapes: tuple[Shape, ...]
     backward: bool
     with_loss: bool
-    modes: tuple[tuple[bool, ...], ...]  # of each layer: in training, and its parameters trainable
+    settings: tuple[Settings, ...]  # of each layer, and of the loss
     replaced: tuple[str, ...]
 
 
@@ -58,8 +70,8 @@ class Engine:
     algorithms   the name of the algorithm to take, by convolution's node; `forms.algorithms_for` tells the names
 
     Results are those of the graph's own passes up to rounding: in float32 Winograd's convolution errs by about 3e-6 of
-    the largest value where the direct one errs by 2e-7. Modes, frozen layers and replaced operations are taken as they
-    are at each call. A node that the engine has no form for runs as it is, in this process.
+    the largest value where the direct one errs by 2e-7. Modes, options, frozen layers and replaced operations are taken
+    as they are at each call. A node that the engine has no form for runs as it is, in this process.
 
     Raises OptionError for a loss or an algorithm that it does not know; WorkerError if a worker dies.
     """
@@ -125,7 +137,8 @@ class Engine:
             if gradient is None:
                 exit_.answer.whole.fill(0)
             else:
-                check_gradient(gradient, exit_.answer.whole.shape, f"{self.graph.name}: dy of output {node.name!r}")
+                what = f"{self.graph.name}: dy of output {node.name!r}"
+                check_gradient(gradient, exit_.answer.whole.shape, self._dtype, what)
                 exit_.answer.whole[...] = gradient
         key, self._key = self._key, None
         self._crew.run(("backward", key, self._draws()))
@@ -240,11 +253,8 @@ class Engine:
         return arrays
 
     def _key_of(self, shapes: Any, backward: bool, with_loss: bool) -> Key:
-        modes = tuple(
-            (layer.training, *(parameter.trainable for parameter in layer.parameters.values()))
-            for layer in self.graph.layers.values()
-        )
-        return Key(tuple(map(tuple, shapes)), backward, with_loss, modes, replaced_operations())
+        settings = tuple(map(settings_of, self._layers()))
+        return Key(tuple(map(tuple, shapes)), backward, with_loss, settings, replaced_operations())
 
     def _draws(self) -> tuple[tuple[int, int], ...]:
         """What the dropout masks follow from."""
@@ -263,7 +273,7 @@ class Engine:
         plan = self._plans.pop(key, None)
         if plan is None or plan.worker.number != self._crew.rank:  # or made before the fork, for rank 0
             if self._crew.rank:  # a copy of the graph as it was at the fork
-                self._take_modes(key.modes)
+                self._take(key.settings)
             with pretend_replaced(key.replaced):
                 plan = self._planned(key, self._can_divide(key.shapes))
                 if plan.worker.apart and not plan.is_all_fused:
@@ -298,11 +308,12 @@ class Engine:
         loss = self.loss if key.with_loss else None
         return Plan(worker, self.graph, key.shapes, loss, key.backward, self.to_inputs, self.algorithms)
 
-    def _take_modes(self, modes: tuple[tuple[bool, ...], ...]) -> None:
-        for layer, (training, *trainable) in zip(self.graph.layers.values(), modes, strict=True):
+    def _take(self, settings: tuple[Settings, ...]) -> None:
+        for layer, (training, trainable, options) in zip(self._layers(), settings, strict=True):
             layer.training = training
             for parameter, yes in zip(layer.parameters.values(), trainable, strict=True):
                 parameter.trainable = yes
+            vars(layer).update(options)
 
     def _obey(self, message: tuple) -> None:
         what, key, draws, *of_step = message
@@ -317,6 +328,15 @@ class Engine:
                 plan.forward()
             if what in ("backward", "step"):
                 plan.backward(anew)
+
+
+def settings_of(layer: Layer) -> Settings:
+    """As the layer is set now; without what a dropout's masks follow from, which changes at each pass."""
+    options: tuple[tuple[str, Any], ...] = ()
+    if type(layer) in OWN:
+        attributes = vars(layer).items()
+        options = tuple((name, o) for name, o in attributes if isinstance(o, OPTION) and name not in ("seed", "calls"))
+    return Settings(layer.training, tuple(parameter.trainable for parameter in layer.parameters.values()), options)
 
 
 def has_ordinary_step(optimiser: Any) -> bool:

@@ -14,7 +14,6 @@ from minisegnet.engine.value import Value, load
 from minisegnet.engine.worker import Worker
 from minisegnet.layers import BatchNorm2d
 from minisegnet.layers.base import Parameter
-from minisegnet.layers.normalisation import check_several
 
 # Elements of the rows that are gone through several times at once: a few such arrays lie in the second-level cache.
 BLOCK = 2**16
@@ -43,8 +42,6 @@ class Finish:
         self.lazy = False
         self.before = output
         if self.norm is not None:
-            N, *rest = output.shape
-            check_several((worker.plans * N, *rest))
             self.before = Value(f"{output.name} before normalisation", output.shape, output.m, False)
         if output.wants_gradient and (relu or self.norm is not None or bias is not None):
             output.on_gradient = self.on_gradient

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from minisegnet import layers as L
 from minisegnet.engine.known import known
-from minisegnet.nodes import Node
+from minisegnet.layers.normalisation import check_several
+from minisegnet.nodes import Node, located
 
 if TYPE_CHECKING:
     from minisegnet.engine.building import Builder
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 def following(builder: Builder, node: Node) -> tuple[Node, L.BatchNorm2d | None, bool]:
     """The last node of those that one step computes with this one; their normalisation; whether ReLU ends them.
 
-    A node that is itself a normalisation or a ReLU counts as one.
+    A node that is itself a normalisation or a ReLU counts as one. Raises ShapeError for a single value to normalise.
     """
     last, norm, relu = node, None, known(node.layer, L.ReLU)
     if normalises(node, builder.backward):
@@ -25,6 +26,10 @@ def following(builder: Builder, node: Node) -> tuple[Node, L.BatchNorm2d | None,
         if follower is not None and normalises(follower, builder.backward):
             last, norm = follower, follower.layer
             builder.done.add(last.name)
+    if norm is not None and norm.by_batch:
+        N, *rest = builder.shapes[last.name]
+        with located(builder.graph.name, last):
+            check_several((builder.worker.plans * N, *rest))
     if not relu:
         follower = builder.follower(last, L.ReLU)
         if follower is not None:

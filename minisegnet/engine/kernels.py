@@ -23,9 +23,9 @@ FEW_WEIGHTS = 2**17
 def cuts_for(kernel: int, padding: int, m: int) -> int | None:
     """In how many parts a kernel's sides are to be cut for tiles of m x m outputs; None: Winograd cannot take it."""
     largest = len(POINTS) + 2 - m
-    if 2 <= kernel <= largest and padding < kernel:
+    if 2 <= kernel <= largest and 0 <= padding < kernel:
         return 1
-    if largest < kernel <= 2 * m and kernel - m <= padding < m:
+    if largest < kernel <= 2 * m and max(0, kernel - m) <= padding < m:
         return 2
     return None
 

@@ -10,7 +10,6 @@ from minisegnet.engine.sharing import Band, pieces, share
 from minisegnet.engine.step import Step
 from minisegnet.engine.value import Planes, Reader, Value
 from minisegnet.engine.worker import Worker
-from minisegnet.errors import ShapeError
 from minisegnet.layers import CrossEntropyLoss
 
 BLOCK = 2**17
@@ -44,15 +43,13 @@ class CrossEntropy(Step):
         return []
 
     def take(self, labels: np.ndarray, pixel_weight: np.ndarray | None) -> None:
-        """Labels, and weights or None, for the next pass. Raises LabelError or ShapeError, see `checks.labels`."""
+        """Labels, and weights or None, for the next pass. Raises LabelError, ShapeError or DtypeError, as the layer."""
         N, _, H, W = self.labels.whole.shape
         logits = np.broadcast_to(np.zeros((), self.worker.dtype), (N, self.classes, *self.input.given[2:]))
-        checks.labels("softmax_cross_entropy", logits, labels, self.layer.ignore_index)
+        checks.cross_entropy(logits, labels, self.layer.weight, self.layer.ignore_index, pixel_weight)
         self.labels.whole[:, 0] = labels.reshape(N, H, W)
         self.by_pixel = pixel_weight is not None
         if pixel_weight is not None:
-            if pixel_weight.shape != labels.shape:
-                raise ShapeError(f"pixel_weight must be as the labels, {labels.shape}; got {pixel_weight.shape}")
             self.pixel_weight.whole[:, 0] = pixel_weight.reshape(N, H, W)
 
     def forward(self) -> None:

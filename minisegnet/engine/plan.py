@@ -50,8 +50,8 @@ class Plan:
     ) -> None:
         self.worker, self.graph, self.goes_back = worker, graph, backward
         shapes = [(shape[0] // worker.plans, *shape[1:]) for shape in input_shapes]
-        self.shapes = graph.shapes(*shapes)
-        built = Builder(worker, graph, shapes, loss, backward, to_inputs, algorithms or {}).build()
+        builder = Builder(worker, graph, shapes, loss, backward, to_inputs, algorithms or {})
+        self.shapes, built = builder.shapes, builder.build()
         self.steps, self.inputs, self.exits, self.loss = built.steps, built.inputs, built.exits, built.loss
         self.input_values, self.reached = built.input_values, built.reached
         self.lasting: list[Planes] = [*self.inputs, *(step.answer for step in self.exits)]

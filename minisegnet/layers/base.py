@@ -51,7 +51,8 @@ class Layer:
 
     The caller holds the cache, so one layer may stand at several places. `backward` adds the parameters' gradients to
     their `.grad` and returns the gradient of each differentiable input, a tuple where there are several.
-    A layer of your own gives `forward`, `backward` and, for `graph.summary` and `graph.shapes`, `output_shape`.
+    A layer of your own gives `forward`, `backward` and, lest a copy be run on zeros whenever a graph is asked for its
+    shapes, `output_shape`.
 
     parameters   name -> Parameter: what training changes
     buffers      name -> array: what a forward pass in training keeps besides (running statistics). Those of floats go

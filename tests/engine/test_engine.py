@@ -12,7 +12,7 @@ from minisegnet.engine.engine import PLANS, Engine
 from minisegnet.engine.rows_in_place import VALUES
 from minisegnet.errors import BackendError, DtypeError, GraphError, OptionError, ShapeError
 from minisegnet.graph import Graph
-from minisegnet.layers import BatchNorm2d, Conv2d, CrossEntropyLoss, ReLU
+from minisegnet.layers import BatchNorm2d, Conv2d, CrossEntropyLoss, Dropout, ReLU
 from minisegnet.layers.base import Layer
 from minisegnet.numpy_ops import relu_backward, relu_forward
 
@@ -84,6 +84,44 @@ def test_what_changes_between_calls_is_seen(workers):
         check_gradients(graph, engine, x)
         graph.astype(np.float32)
         assert engine.predict(x.astype(np.float32)).dtype == np.float32
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_options_that_change_between_calls_are_seen(workers):
+    """By every worker: the dropped part, the normalisations' numbers, a convolution's padding, the loss's options."""
+    graph, loss = unet(dropout=0.4), CrossEntropyLoss()
+    x, labels = images(2, 3, 8, 12), np.random.default_rng(SEED).integers(0, 3, (2, 8, 12))
+    labels[0, :3] = 255
+    changes = [
+        lambda: setattr(loss, "ignore_index", 255),
+        lambda: [setattr(layer, "p", 0.8) for layer in graph.layers.values() if isinstance(layer, Dropout)],
+        lambda: [setattr(layer, "eps", 0.2) for layer in graph.layers.values() if isinstance(layer, BatchNorm2d)],
+        lambda: [setattr(layer, "momentum", None) for layer in graph.layers.values() if isinstance(layer, BatchNorm2d)],
+        lambda: setattr(loss, "reduction", "sum"),
+        lambda: [setattr(graph.nodes[name].layer, "dilation", 2) for name in ("bottom.0", "bottom.3")],
+        lambda: [setattr(graph.nodes[name].layer, "padding", 2) for name in ("bottom.0", "bottom.3")],
+    ]
+    changes[0]()
+    with Engine(graph, loss, workers=workers) as engine:
+        for change in changes:
+            if change is changes[-2]:
+                changes[-1]()  # both at once, lest the halves of the network part
+            change()
+            state = graph.state_dict()
+            graph.reseed(SEED)
+            graph.zero_grad()
+            scores = graph.forward(x)
+            value, cache = loss.forward(scores, labels)
+            graph.backward(loss.backward(1.0, cache), to_inputs=False)
+            wanted = {name: parameter.grad.copy() for name, parameter in graph.parameters.items()}
+            wanted |= {name: buffer.copy() for name, buffer in graph.buffers.items()}
+            graph.load_state_dict(state)
+            graph.reseed(SEED)
+            graph.zero_grad()
+            assert engine.step(x, labels) == pytest.approx(float(value), rel=1e-11)
+            for name, array in wanted.items():
+                got = graph.parameters[name].grad if name in graph.parameters else graph.buffers[name]
+                assert_close(np.asarray(got, float), np.asarray(array, float), 1e-11, name)
 
 
 def test_a_copied_graph_is_shared_with_workers():
@@ -284,6 +322,17 @@ def test_algorithms_can_be_forced():
         Engine(graph, algorithms={"body.2": "columns"}).plan(x.shape)
     with pytest.raises(OptionError, match=r"no convolution 'body\.1'"):
         Engine(graph, algorithms={"body.1": "direct"})
+
+
+def test_what_fits_one_convolution_does_not_depend_on_another_s():
+    graph = Graph("two that read the image")
+    image = graph.input("image", 3)
+    a, b = (graph.add(name, Conv2d(3, 4, 3, padding=1), image) for name in "ab")
+    graph.output("sum", minisegnet.layers.Add(), a, b).initialise(SEED).astype(np.float64)
+    for one in ("columns", "winograd", "direct", "ordinary"):
+        for other in ("columns", "winograd", "direct", "ordinary"):
+            with Engine(graph, algorithms={"a": one, "b": other}) as engine:
+                check_gradients(graph, engine, images(2, 3, 7, 9))
 
 
 def test_a_graph_without_parameters_takes_any_float_type():

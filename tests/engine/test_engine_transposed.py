@@ -34,6 +34,9 @@ LAYERS = [
     lambda: ConvTranspose2d(4, 3, 1, 2),
     lambda: ConvTranspose2d(4, 3, 2, 2, output_padding=1),
     lambda: ConvTranspose2d(4, 3, 2, 2, padding=1),
+    lambda: ConvTranspose2d(4, 3, 2, padding=2),
+    lambda: ConvTranspose2d(4, 3, 3, padding=4),
+    lambda: ConvTranspose2d(4, 3, 5, padding=5),
     lambda: BilinearConvTranspose2d(2, 64, 32, 16),
     lambda: BilinearConvTranspose2d(4, 15, 8),
 ]
