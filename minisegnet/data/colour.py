@@ -14,6 +14,11 @@ from minisegnet.errors import DataError, OptionError, ShapeError
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # how bright red, green and blue look (ITU-R BT.601)
 
 
+def luma(image: np.ndarray) -> np.ndarray:
+    """The grey image (1, H, W) of colours (3, H, W); without BLAS, whose rounding depends on its threads."""
+    return np.einsum("c, chw -> hw", LUMA, image)[None]
+
+
 @dataclass(frozen=True)
 class ColorJitter:
     """Brightness, contrast, saturation and hue changed by random factors, in random order.
@@ -81,7 +86,7 @@ _CHANGES = {"brightness": _brightness, "contrast": _contrast, "saturation": _sat
 
 def _grey(image: np.ndarray) -> np.ndarray:
     """(1, H, W) of three colours; any other image is its own."""
-    return np.tensordot(LUMA, image, axes=1)[None] if len(image) == 3 else image
+    return luma(image) if len(image) == 3 else image
 
 
 @dataclass(frozen=True)

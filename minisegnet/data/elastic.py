@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from minisegnet.data.blending import blended
 from minisegnet.data.resampling import at_points, height_and_width
 from minisegnet.data.sample import Sample
 from minisegnet.errors import OptionError
@@ -46,7 +47,7 @@ class ElasticDeformation:
     def displacement(self, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
         """(2, height, width): how far down and to the right of each pixel its new value is fetched, in pixels."""
         coarse = self.sigma * rng.standard_normal((2, self.grid, self.grid))
-        return bicubic(height, self.grid) @ coarse @ bicubic(width, self.grid).T
+        return blended(bicubic(height, self.grid), coarse, bicubic(width, self.grid))
 
 
 @lru_cache(maxsize=64)

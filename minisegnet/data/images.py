@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from minisegnet.data.colour import LUMA
+from minisegnet.data.colour import luma
 from minisegnet.errors import DataError, ShapeError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".pbm"})
@@ -113,7 +113,7 @@ def with_channels(image: np.ndarray, channels: int) -> np.ndarray:
     if given == channels:
         return image
     if (given, channels) == (3, 1):
-        return np.tensordot(LUMA, image, axes=1)[None]
+        return luma(image)
     if (given, channels) == (1, 3):
         return np.repeat(image, 3, axis=0)
     raise ShapeError(f"an image of {given} channels cannot become one of {channels}; give grey (1) or colours (3)")

@@ -125,12 +125,11 @@ class RandomResizedCrop:
 def resized(sample: Sample, size: tuple[int, int]) -> Sample:
     """The sample scaled to a size; see `Resize`."""
     height, width = height_and_width(sample)
-    by_row, by_column = interpolation(height, size[0]), interpolation(width, size[1])
     rows, columns = nearest(height, size[0]), nearest(width, size[1])
 
     def scale(array: np.ndarray) -> np.ndarray:
         if array.dtype.kind == "f":
-            return by_row @ array @ by_column.T
+            return interpolated(interpolated(array, -2, size[0]), -1, size[1])
         return array.take(rows, axis=-2).take(columns, axis=-1)
 
     return move(sample, scale)
@@ -141,14 +140,29 @@ def nearest(length: int, wanted: int) -> np.ndarray:
     return (2 * np.arange(wanted) + 1) * length // (2 * wanted)
 
 
+def interpolated(array: np.ndarray, axis: int, wanted: int) -> np.ndarray:
+    """The array with `wanted` pixels along one of its last two axes, each a weighted sum of some of those there were.
+
+    Not a product of matrices: how BLAS rounds depends on how many threads it has just then, and a batch must not.
+    """
+    pixels, weights = interpolation(array.shape[axis], wanted)
+    along = weights if axis == -1 else weights[:, :, None]
+    total = array.take(pixels[0], axis) * along[0]
+    for pixel, weight in zip(pixels[1:], along[1:], strict=True):
+        total += array.take(pixel, axis) * weight
+    return total
+
+
 @lru_cache(maxsize=64)
-def interpolation(length: int, wanted: int) -> np.ndarray:
-    """(wanted, length) float32: how much each of `length` pixels in a row counts in each of `wanted`.
+def interpolation(length: int, wanted: int) -> tuple[np.ndarray, np.ndarray]:
+    """(count, wanted): which of `length` pixels in a row count in each of `wanted`, and how much (float32).
 
     A triangle about the new pixel's middle, one pixel to each side, of the old or the new ones, whichever are larger.
     """
     step = length / wanted
+    reach = max(1.0, step)
     middles = (np.arange(wanted) + 0.5) * step - 0.5
-    distance = np.abs(middles[:, None] - np.arange(length))
-    weights = np.clip(1 - distance / max(1.0, step), 0, None)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    pixels = np.floor(middles - reach).astype(int) + np.arange(1, int(np.ceil(2 * reach)) + 1)[:, None]
+    weights = np.clip(1 - np.abs(middles - pixels) / reach, 0, None)
+    weights[(pixels < 0) | (pixels >= length)] = 0
+    return pixels.clip(0, length - 1), (weights / weights.sum(axis=0)).astype(np.float32)

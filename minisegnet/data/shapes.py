@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from minisegnet.data.blending import blended
 from minisegnet.data.palettes import default_palette
 from minisegnet.data.sample import Sample
 from minisegnet.errors import OptionError
@@ -209,7 +210,7 @@ def _smooth_noise(rng: np.random.Generator, height: int, width: int) -> np.ndarr
     """Hills and valleys (height, width) from -1 to 1: a coarse grid of random numbers, blended smoothly."""
     points = int(rng.integers(2, 5))
     heights = rng.uniform(-1, 1, (points, points))
-    return _blend(height, points) @ heights @ _blend(width, points).T
+    return blended(_blend(height, points), heights, _blend(width, points))
 
 
 @cache

@@ -14,13 +14,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from minisegnet import checks
 from minisegnet.engine.barrier import Counters
 from minisegnet.engine.blas import one_blas_thread
 from minisegnet.engine.processes import ForkedProcess, can_fork, end_all, flush_output
 from minisegnet.errors import WorkerError
+from minisegnet.layers.base import whole
 from minisegnet.memory import reserve
-from minisegnet.shapes import integer
 
 SUM = 2**16  # values that are summed at once: 512 KB of each rank, twice
 LAST_WORDS = 2**14  # bytes for the error of a worker
@@ -57,8 +56,7 @@ class Crew:
     """
 
     def __init__(self, count: int, obey: Callable[[Any], None], arena_bytes: int) -> None:
-        count = integer(count, "count")
-        checks.positive("Crew", count=count)
+        count = whole("workers", count)
         if count > 1 and not can_fork():
             warnings.warn(
                 f"{count} workers need a fork of the process, which is not to be had on {sys.platform}: "

@@ -16,7 +16,7 @@ from minisegnet.engine.plan import Plan
 from minisegnet.engine.rows_in_place import rows_in_place
 from minisegnet.engine.updates import Updates
 from minisegnet.engine.worker import Worker
-from minisegnet.errors import BackendError, GraphError, OptionError, ShapeError
+from minisegnet.errors import BackendError, DtypeError, GraphError, OptionError, ShapeError
 from minisegnet.graph import Graph
 from minisegnet.layers import Conv2d, ConvTranspose2d, CrossEntropyLoss, Dropout
 from minisegnet.layers.base import Layer, Parameter
@@ -73,7 +73,8 @@ class Engine:
     the largest value where the direct one errs by 2e-7. Modes, options, frozen layers and replaced operations are taken
     as they are at each call. A node that the engine has no form for runs as it is, in this process.
 
-    Raises OptionError for a loss or an algorithm that it does not know; WorkerError if a worker dies.
+    Raises OptionError for a loss or an algorithm that it does not know, DtypeError for a graph of other floats than
+    float32 and float64, BackendError for one on a device; WorkerError if a worker dies.
     """
 
     def __init__(
@@ -99,6 +100,12 @@ class Engine:
 
     def _begin(self, dtype: np.dtype) -> None:
         """The crew, and what belongs to the float type."""
+        self._check_place()
+        if dtype not in (np.float32, np.float64):
+            raise DtypeError(
+                f"{self.graph.name}: the engine computes in float32 or float64, and the network is {dtype}; use "
+                "graph.astype('float32')"
+            )
         self._dtype = dtype
         self._plans.clear()
         self._crew = self._new_crew()
@@ -223,8 +230,7 @@ class Engine:
 
     def _filled(self, inputs: tuple[np.ndarray, ...], backward: bool, with_loss: bool = False) -> Key:
         """The key of the plan for these inputs, which now lie in its memory."""
-        if backend_in_force() != "numpy":
-            raise BackendError(f"the engine computes on NumPy; leave the block of backend({backend_in_force()!r})")
+        self._check_place()
         check_count(self.graph.name, "inputs", len(inputs), self.graph.inputs)
         for node, x in zip(self.graph.inputs, inputs, strict=True):
             check_input(self.graph, node, x)
@@ -239,6 +245,15 @@ class Engine:
         for planes, x in zip(self._plan(key).inputs, inputs, strict=True):
             planes.whole[...] = x
         return key
+
+    def _check_place(self) -> None:
+        if backend_in_force() != "numpy":
+            raise BackendError(f"the engine computes on NumPy; leave the block of backend({backend_in_force()!r})")
+        if self.graph.device != "cpu":
+            raise BackendError(
+                f"the engine computes on NumPy; bring {self.graph.name} back by to('cpu'), or run it on its device, "
+                f"{self.graph.device!r}, without an engine"
+            )
 
     def _layers(self) -> list[Layer]:
         return [*self.graph.layers.values(), *([] if self.loss is None else [self.loss])]

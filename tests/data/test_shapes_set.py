@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from minisegnet.data.shapes import CLASSES, GRADES, SPLITS, Shapes, signed_distance
 from minisegnet.errors import OptionError
@@ -156,3 +157,11 @@ def test_settings_out_of_range_are_named(options, message):
 
 def test_splits_are_the_three_usual_ones():
     assert set(SPLITS) == {"train", "val", "test"}
+
+
+def test_the_last_bits_do_not_depend_on_the_threads_of_blas():
+    images = []
+    for threads in (1, 2, 3):
+        with threadpool_limits(threads, user_api="blas"):
+            images.append([Shapes(256, 4, seed=2)[i].image for i in range(4)])
+    assert np.array_equal(images[0], images[1]) and np.array_equal(images[0], images[2])

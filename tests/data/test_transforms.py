@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.ndimage import map_coordinates
+from threadpoolctl import threadpool_limits
 
 from minisegnet.data.elastic import bicubic
 from minisegnet.data.resampling import at_points, mirrored
@@ -546,3 +547,26 @@ def test_random_scale_keeps_the_proportions_and_spans_its_range():
 def test_random_scale_refuses(scale):
     with pytest.raises(OptionError, match="RandomScale: scale"):
         RandomScale(scale)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        Resize((300, 420)),
+        Resize(90),
+        RandomScale((1.5, 2)),
+        RandomResizedCrop(300),
+        ElasticDeformation(),
+        ColorJitter(0.4, 0.4, 0.4, 0.2),
+        RandomRotation(40),
+    ],
+    ids=repr,
+)
+def test_the_last_bits_do_not_depend_on_the_threads_of_blas(transform):
+    """Which the engine changes while a loader's thread makes the next batch: a run that was killed goes on alike."""
+    sample = noisy_sample(size=(200, 260))
+    images = []
+    for threads in (1, 2, 3):
+        with threadpool_limits(threads, user_api="blas"):
+            images.append(transform(sample, of_seed(3)).image)
+    assert np.array_equal(images[0], images[1]) and np.array_equal(images[0], images[2])

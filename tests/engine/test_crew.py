@@ -228,5 +228,5 @@ def test_one_process_does_the_work_where_none_can_be_forked(monkeypatch):
 
 @pytest.mark.parametrize("count", [0, -1, 1.5, None])
 def test_counts_that_are_none(count):
-    with pytest.raises(MinisegnetError, match="count"):
+    with pytest.raises(MinisegnetError, match="workers must be a whole number of at least 1; got"):
         Crew(count, print, 0)

@@ -365,6 +365,15 @@ def test_errors():
             engine.predict(images(0, 3, 8, 8))
     with pytest.raises(GraphError, match="no input"):
         Engine(Graph("empty"))
+    engine = Engine(graph)
+    graph.to("emulator")
+    with pytest.raises(BackendError, match=r"bring U-Net back by to\('cpu'\)"):
+        engine.predict(x)
+    with pytest.raises(BackendError, match="or run it on its device, 'emulator'"):
+        graph.compile(x.shape)
+    graph.to("cpu")
+    with pytest.raises(DtypeError, match="in float32 or float64, and the network is float16"):
+        Engine(graph.astype(np.float16))
 
 
 def test_one_value_a_channel_has_no_statistics():

@@ -219,7 +219,8 @@ def test_a_random_graph_by_algorithms_forced_at_random(seed, monkeypatch):
     assert_agrees(drawing.graph, *drawing.shapes, workers=workers, to_inputs=False, fused=False, bound=1e-10)
     monkeypatch.undo()
     with Engine(drawing.graph, algorithms=chosen, workers=workers) as engine:
-        engine.plan(*drawing.shapes)
+        table = engine.plan(*drawing.shapes).explain()
+        assert all(name in table for name in chosen), table
 
 
 def test_the_graphs_drawn_hold_every_layer():
