@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisegnet import layers
 from minisegnet.backends import backend_in_force, pretend_replaced, replaced_operations
 from minisegnet.engine.blas import blas_threads
 from minisegnet.engine.crew import Crew
+from minisegnet.engine.key import Key, as_bytes, from_bytes, settings_of, take
 from minisegnet.engine.plan import Plan
 from minisegnet.engine.rows_in_place import rows_in_place
 from minisegnet.engine.updates import Updates
@@ -32,29 +32,8 @@ if TYPE_CHECKING:
 # every system lets one ask for more than it has.
 ARENAS = (2**40, 2**36, 2**34, 2**33, 2**32)
 PAGE = 4096
-# The layers whose options the engine looks at, and what counts as one: no arrays, and nothing made of them.
-OWN = {getattr(layers, name) for name in layers.__all__}
-OPTION = (bool, int, float, str, tuple, np.generic, type(None))
 # Plans kept: for training, for the last sizes predicted.
 PLANS = 4
-
-
-class Settings(NamedTuple):
-    """What may be changed of a layer at any time, and other processes must be told."""
-
-    training: bool
-    trainable: tuple[bool, ...]  # by parameter
-    options: tuple[tuple[str, Any], ...]  # by name, of a layer of ours: others are run by the first worker
-
-
-class Key(NamedTuple):
-    """What a plan follows from, besides the graph."""
-
-    shapes: tuple[Shape, ...]
-    backward: bool
-    with_loss: bool
-    settings: tuple[Settings, ...]  # of each layer, and of the loss
-    replaced: tuple[str, ...]
 
 
 class Engine:
@@ -129,7 +108,7 @@ class Engine:
     def forward(self, *inputs: np.ndarray) -> Any:
         """As `Graph.forward`."""
         key = self._filled(inputs, backward=True)
-        self._crew.run(("forward", key, self._draws()))
+        self._crew.run(("forward", as_bytes(key), self._draws()))
         self._key = key
         return self._answers(key)
 
@@ -148,7 +127,7 @@ class Engine:
                 check_gradient(gradient, exit_.answer.whole.shape, self._dtype, what)
                 exit_.answer.whole[...] = gradient
         key, self._key = self._key, None
-        self._crew.run(("backward", key, self._draws()))
+        self._crew.run(("backward", as_bytes(key), self._draws()))
         return one_or_several(plan.input_gradients()) if self.to_inputs else None
 
     def step(
@@ -176,7 +155,7 @@ class Engine:
         assert loss is not None
         loss.take(labels, pixel_weight)
         self._key = None
-        message = "step", key, self._draws(), loss.by_pixel
+        message = "step", as_bytes(key), self._draws(), loss.by_pixel
         if optimiser is None:
             self._crew.run((*message, False))
         elif self._crew.count == 1 and has_ordinary_step(optimiser):
@@ -205,7 +184,7 @@ class Engine:
         self._key = None
         with self.graph.evaluating():
             key = self._filled(inputs, backward=False)
-            self._crew.run(("forward", key, self._draws()))
+            self._crew.run(("forward", as_bytes(key), self._draws()))
         return self._answers(key)
 
     def plan(self, *input_shapes: Shape, training: bool = True) -> Plan:
@@ -288,7 +267,7 @@ class Engine:
         plan = self._plans.pop(key, None)
         if plan is None or plan.worker.number != self._crew.rank:  # or made before the fork, for rank 0
             if self._crew.rank:  # a copy of the graph as it was at the fork
-                self._take(key.settings)
+                take(self._layers(), key.settings)
             with pretend_replaced(key.replaced):
                 plan = self._planned(key, self._can_divide(key.shapes))
                 if plan.worker.apart and not plan.is_all_fused:
@@ -323,16 +302,9 @@ class Engine:
         loss = self.loss if key.with_loss else None
         return Plan(worker, self.graph, key.shapes, loss, key.backward, self.to_inputs, self.algorithms)
 
-    def _take(self, settings: tuple[Settings, ...]) -> None:
-        for layer, (training, trainable, options) in zip(self._layers(), settings, strict=True):
-            layer.training = training
-            for parameter, yes in zip(layer.parameters.values(), trainable, strict=True):
-                parameter.trainable = yes
-            vars(layer).update(options)
-
     def _obey(self, message: tuple) -> None:
         what, key, draws, *of_step = message
-        plan = self._plan(key)
+        plan = self._plan(from_bytes(key))
         for layer, draw in zip(self._dropouts(), draws, strict=True):
             layer.seed, layer.calls = draw
         anew = False
@@ -343,15 +315,6 @@ class Engine:
                 plan.forward()
             if what in ("backward", "step"):
                 plan.backward(anew)
-
-
-def settings_of(layer: Layer) -> Settings:
-    """As the layer is set now; without what a dropout's masks follow from, which changes at each pass."""
-    options: tuple[tuple[str, Any], ...] = ()
-    if type(layer) in OWN:
-        attributes = vars(layer).items()
-        options = tuple((name, o) for name, o in attributes if isinstance(o, OPTION) and name not in ("seed", "calls"))
-    return Settings(layer.training, tuple(parameter.trainable for parameter in layer.parameters.values()), options)
 
 
 def has_ordinary_step(optimiser: Any) -> bool:
