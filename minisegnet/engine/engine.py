@@ -94,6 +94,7 @@ class Engine:
             for layer in self._layers():
                 layer.rebind(shared)  # what lies there already stays as it is
         self._arrays = self._arrays_now()
+        self._taken: Key | None = None  # whose settings the layers of another process have
 
     def _new_crew(self) -> Crew:
         if self.workers == 1:
@@ -264,10 +265,11 @@ class Engine:
 
     def _plan(self, key: Key) -> Plan:
         """This process's plan, with its place in memory; made at the first time."""
+        if self._crew.rank and key is not self._taken:  # the layers here are copies, as they were at the fork
+            take(self._layers(), key.settings)
+            self._taken = key
         plan = self._plans.pop(key, None)
         if plan is None or plan.worker.number != self._crew.rank:  # or made before the fork, for rank 0
-            if self._crew.rank:  # a copy of the graph as it was at the fork
-                take(self._layers(), key.settings)
             with pretend_replaced(key.replaced):
                 plan = self._planned(key, self._can_divide(key.shapes))
                 if plan.worker.apart and not plan.is_all_fused:

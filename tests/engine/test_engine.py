@@ -88,40 +88,48 @@ def test_what_changes_between_calls_is_seen(workers):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_options_that_change_between_calls_are_seen(workers):
-    """By every worker: the dropped part, the normalisations' numbers, a convolution's padding, the loss's options."""
+    """By every worker, to and fro: what is dropped, normalisations' numbers, a convolution's padding, the loss's."""
     graph, loss = unet(dropout=0.4), CrossEntropyLoss()
     x, labels = images(2, 3, 8, 12), np.random.default_rng(SEED).integers(0, 3, (2, 8, 12))
-    labels[0, :3] = 255
+    labels[0, :3] = 2
+    of_kind = lambda kind: [layer for layer in graph.layers.values() if isinstance(layer, kind)]  # noqa: E731
+    wide = [graph.nodes[name].layer for name in ("bottom.0", "bottom.3")]
     changes = [
-        lambda: setattr(loss, "ignore_index", 255),
-        lambda: [setattr(layer, "p", 0.8) for layer in graph.layers.values() if isinstance(layer, Dropout)],
-        lambda: [setattr(layer, "eps", 0.2) for layer in graph.layers.values() if isinstance(layer, BatchNorm2d)],
-        lambda: [setattr(layer, "momentum", None) for layer in graph.layers.values() if isinstance(layer, BatchNorm2d)],
-        lambda: setattr(loss, "reduction", "sum"),
-        lambda: [setattr(graph.nodes[name].layer, "dilation", 2) for name in ("bottom.0", "bottom.3")],
-        lambda: [setattr(graph.nodes[name].layer, "padding", 2) for name in ("bottom.0", "bottom.3")],
+        ([loss], {"ignore_index": 2}),
+        (of_kind(Dropout), {"p": 0.8}),
+        (of_kind(BatchNorm2d), {"eps": 0.2, "momentum": None}),
+        ([loss], {"reduction": "sum"}),
+        (wide, {"dilation": 2, "padding": 2}),
     ]
-    changes[0]()
+    before = [[{name: getattr(layer, name) for name in options} for layer in layers] for layers, options in changes]
+    changes += [([layer], old) for (layers, _), olds in zip(changes, before, strict=True)
+                for layer, old in zip(layers, olds, strict=True)]  # fmt: skip
+    changes += 2 * [(of_kind(Dropout), {"p": p}) for p in (0.2, 0.7)]  # to plans that there are already
+    changes += 2 * [(of_kind(BatchNorm2d), {"eps": eps}) for eps in (0.1, 0.3)]
     with Engine(graph, loss, workers=workers) as engine:
-        for change in changes:
-            if change is changes[-2]:
-                changes[-1]()  # both at once, lest the halves of the network part
-            change()
-            state = graph.state_dict()
-            graph.reseed(SEED)
-            graph.zero_grad()
-            scores = graph.forward(x)
-            value, cache = loss.forward(scores, labels)
-            graph.backward(loss.backward(1.0, cache), to_inputs=False)
-            wanted = {name: parameter.grad.copy() for name, parameter in graph.parameters.items()}
-            wanted |= {name: buffer.copy() for name, buffer in graph.buffers.items()}
-            graph.load_state_dict(state)
-            graph.reseed(SEED)
-            graph.zero_grad()
-            assert engine.step(x, labels) == pytest.approx(float(value), rel=1e-11)
-            for name, array in wanted.items():
-                got = graph.parameters[name].grad if name in graph.parameters else graph.buffers[name]
-                assert_close(np.asarray(got, float), np.asarray(array, float), 1e-11, name)
+        for layers, options in changes:
+            for layer in layers:
+                for name, option in options.items():
+                    setattr(layer, name, option)
+            check_step(graph, loss, engine, x, labels)
+
+
+def check_step(graph, loss, engine, x, labels):
+    """A step by the layers and by the engine, from the same state: loss, gradients, running statistics."""
+    state = graph.state_dict()
+    graph.reseed(SEED)
+    graph.zero_grad()
+    value, cache = loss.forward(graph.forward(x), labels)
+    graph.backward(loss.backward(1.0, cache), to_inputs=False)
+    wanted = {name: parameter.grad.copy() for name, parameter in graph.parameters.items()}
+    wanted |= {name: buffer.copy() for name, buffer in graph.buffers.items()}
+    graph.load_state_dict(state)
+    graph.reseed(SEED)
+    graph.zero_grad()
+    assert engine.step(x, labels) == pytest.approx(float(value), rel=1e-11)
+    for name, array in wanted.items():
+        got = graph.parameters[name].grad if name in graph.parameters else graph.buffers[name]
+        assert_close(np.asarray(got, float), np.asarray(array, float), 1e-11, name)
 
 
 def test_a_copied_graph_is_shared_with_workers():
